@@ -1,0 +1,1 @@
+"""The cloudlb agent: one hypervisor host on the wire."""

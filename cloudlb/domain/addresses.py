@@ -1,0 +1,45 @@
+"""Addresses of management servers as operators write them: IPv4, IPv6 or a DNS name, without a port."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+MAX_NAME_LENGTH = 253
+"""Longest DNS name in its textual form (RFC 1035, 2.3.4)."""
+
+
+class InvalidAddress(ValueError):
+    """An address is no IPv4 or IPv6 address and no DNS name."""
+
+
+def normalize_address(text: str) -> str:
+    """Return the one spelling of an address, so that equal addresses are equal strings.
+
+    IPv6 is compressed and loses its brackets, names are lower-cased.
+
+    Raises:
+        InvalidAddress: the text is no address; the message quotes it.
+    """
+    text = text.strip()
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    # A name of digits and dots only is a mistyped IPv4 address, never a host.
+    if name and len(name) <= MAX_NAME_LENGTH and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit():
+        return name
+    raise InvalidAddress(f"{text!r} is neither an IPv4 nor an IPv6 address nor a host name")
+
+
+def is_ip_address(text: str) -> bool:
+    """Tell an IP address from a name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

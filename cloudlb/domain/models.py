@@ -1,0 +1,195 @@
+"""Frozen values that storage reads and writes and the use cases decide on.
+
+Times are seconds since the epoch, as the injected clock tells them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, NewType
+
+from attrs import field, frozen
+
+HostId = NewType("HostId", int)
+ServerId = NewType("ServerId", int)
+"""A management server's msid: 48 random bits, kept in its row, and the packet header's management server id."""
+Session = NewType("Session", int)
+"""Counts a host's admissions. Only the server that made the latest one may write the host's row."""
+ZoneId = NewType("ZoneId", int)
+PodId = NewType("PodId", int)
+ClusterId = NewType("ClusterId", int)
+
+
+class HostStatus(Enum):
+    """What is known of a host's agent [CloudStack: com.cloud.host.Status]."""
+
+    CREATING = "Creating"
+    CONNECTING = "Connecting"
+    UP = "Up"
+    DOWN = "Down"
+    DISCONNECTED = "Disconnected"
+    ALERT = "Alert"
+    REMOVED = "Removed"
+    ERROR = "Error"
+    REBALANCING = "Rebalancing"
+
+
+class ResourceState(Enum):
+    """What an operator lets a host do [CloudStack: com.cloud.resource.ResourceState]."""
+
+    CREATING = "Creating"
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+    PREPARE_FOR_MAINTENANCE = "PrepareForMaintenance"
+    ERROR_IN_PREPARE_FOR_MAINTENANCE = "ErrorInPrepareForMaintenance"
+    ERROR_IN_MAINTENANCE = "ErrorInMaintenance"
+    MAINTENANCE = "Maintenance"
+    ERROR = "Error"
+    DEGRADED = "Degraded"
+
+
+class ServerState(Enum):
+    """A management server as its peers see it."""
+
+    UP = "Up"
+    DOWN = "Down"
+
+
+@frozen(kw_only=True)
+class Zone:
+    """A zone: the widest group of hosts."""
+
+    id: ZoneId
+    uuid: str
+    name: str
+
+
+@frozen(kw_only=True)
+class Pod:
+    """A pod of a zone."""
+
+    id: PodId
+    uuid: str
+    name: str
+    zone: Zone
+
+
+@frozen(kw_only=True)
+class Cluster:
+    """A cluster of a pod: hosts of one hypervisor and architecture."""
+
+    id: ClusterId
+    uuid: str
+    name: str
+    pod: Pod
+    hypervisor: str
+    arch: str
+
+
+@frozen(kw_only=True)
+class HostFacts:
+    """What an agent says of its host in its StartupCommand; storage keeps it as it came."""
+
+    guid: str
+    """As the wire carries it: "<guid property>-<resource's class name>". The key of the host."""
+    name: str
+    type: str
+    """CloudStack's host type: Routing, ConsoleProxy, SecondaryStorageVM, Storage."""
+    version: str = ""
+    ip_address: str = ""
+    hypervisor: str = ""
+    hypervisor_version: str = ""
+    arch: str = ""
+    cpus: int = 0
+    cpu_speed: int = 0
+    """MHz."""
+    memory: int = 0
+    """Bytes."""
+    capabilities: str = ""
+    details: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Host:
+    """A host's row with the names of where it stands."""
+
+    id: HostId
+    uuid: str
+    facts: HostFacts
+    zone: Zone
+    pod: Pod | None
+    cluster: Cluster | None
+    status: HostStatus
+    resource_state: ResourceState
+    server_id: ServerId | None
+    """The server whose admission was the latest; kept after a disconnect."""
+    session: Session
+    created: float
+    last_heard: float | None
+    disconnected: float | None
+    removed: float | None
+
+
+@frozen(kw_only=True)
+class Server:
+    """A management server's row."""
+
+    id: ServerId
+    uuid: str
+    name: str
+    address: str
+    port: int
+    version: str
+    started: float
+    heartbeat: float
+    stopped: float | None = None
+
+    def state(self, now: float, threshold: float) -> ServerState:
+        """Up while the last heartbeat is at most ``threshold`` seconds old and no clean stop came after it."""
+        stopped = self.stopped is not None and self.stopped >= self.heartbeat
+        return ServerState.DOWN if stopped or now - self.heartbeat > threshold else ServerState.UP
+
+
+@frozen(kw_only=True)
+class Account:
+    """Who may call the API."""
+
+    id: int
+    uuid: str
+    username: str
+    api_key: str
+    secret_key: str = field(repr=False)
+
+
+class JobStatus(Enum):
+    """CloudStack's ``jobstatus`` numbers."""
+
+    RUNNING = 0
+    SUCCEEDED = 1
+    FAILED = 2
+
+
+@frozen(kw_only=True)
+class Job:
+    """An asynchronous API call and how it ended."""
+
+    uuid: str
+    command: str
+    status: JobStatus
+    result_code: int
+    result: Mapping[str, Any]
+    account_id: int
+    server_id: ServerId
+    host_id: HostId | None
+    created: float
+    completed: float | None
+
+
+@frozen(kw_only=True)
+class Message:
+    """One message of the bus, in the order in which changes were committed."""
+
+    sequence: int
+    topic: str
+    payload: Mapping[str, Any]

@@ -1,0 +1,55 @@
+"""Packaging of cloudlb: the server (cloudlb), the agent (agent) and their two twistd plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+version: dict[str, str] = {}
+exec(Path(__file__).with_name("cloudlb").joinpath("_version.py").read_text(encoding="utf-8"), version)
+
+setup(
+    name="cloudlb",
+    version=version["__version__"],
+    description="The agent plane of a cloud: management servers, hypervisor agents, no load balancer in front",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # Mapping the root makes an editable install a plain path entry. Without it setuptools installs an
+    # import hook, and twistd, which looks for plugins in the folders of sys.path, finds none.
+    package_dir={"": "."},
+    packages=find_packages(include=["cloudlb", "cloudlb.*", "agent", "agent.*"]),
+    # Modules, not the package twisted.plugins: that folder belongs to Twisted and has no __init__.py.
+    py_modules=["twisted.plugins.cloudlb_mgmt", "twisted.plugins.cloudlb_agent"],
+    package_data={"cloudlb.storage": ["migrations/*.mako"], "cloudlb": ["py.typed"], "agent": ["py.typed"]},
+    install_requires=[
+        "twisted>=24.11",
+        "service-identity>=24.1",
+        "pyopenssl>=24.3",
+        "cryptography>=43",
+        "attrs>=24.1",
+        "cattrs>=24.1",
+        "orjson>=3.10",
+        "javaproperties>=0.8.2",
+        "sqlalchemy>=2.0.36,<2.2",
+        "alembic>=1.13",
+        "click>=8.1",
+        "rich>=13.7",
+        "cs>=3.2",
+    ],
+    extras_require={
+        "postgres": ["psycopg[binary]>=3.2"],
+        "kvm": ["libvirt-python>=9.0"],
+        "dev": [
+            "hypothesis>=6.100",
+            "import-linter>=2.1",
+            "mypy>=1.13",
+            "mypy-zope>=1.0.9",
+            "ruff>=0.8",
+        ],
+    },
+    entry_points={"console_scripts": ["cloudlb = cloudlb.cli.main:main"]},
+)
