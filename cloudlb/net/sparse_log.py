@@ -1,0 +1,31 @@
+"""A log line that an attacker cannot multiply."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+
+class SparseLog:
+    """Writes at most one line per interval; the next line says how many were left out in between."""
+
+    def __init__(self, clock: IReactorTime, log: Logger, interval: float = 10.0) -> None:
+        """Prepare; ``interval`` is in seconds."""
+        self._clock = clock
+        self._log = log
+        self._interval = interval
+        self._next_line = float("-inf")
+        self._left_out = 0
+
+    def info(self, format: str, **fields: object) -> None:  # noqa: A002 - twisted.logger's name for it
+        """Log a line, or count it."""
+        now = self._clock.seconds()
+        if now < self._next_line:
+            self._left_out += 1
+            return
+        self._next_line = now + self._interval
+        if self._left_out:
+            format += " ({left_out} more since the last such line)"  # noqa: A001 - as above
+            fields["left_out"] = self._left_out
+            self._left_out = 0
+        self._log.info(format, **fields)
