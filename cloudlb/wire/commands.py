@@ -1,0 +1,150 @@
+"""Commands that keep an agent and its server together: pings, lists, moving, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from cloudlb.wire.content import Command, Fields
+
+
+@frozen(kw_only=True)
+class ReadyCommand(Command):
+    """The server admits the agent, or refuses it for good [ReadyCommand]."""
+
+    details: str | None = None
+    """Set: refused, and why. An agent of CloudStack's exits on it."""
+    dc_id: int | None = None
+    """The zone's id."""
+    host_id: int | None = None
+    host_uuid: str | None = None
+    host_name: str | None = None
+    ms_host_list: tuple[str, ...] | None = None
+    """The servers in the order to try them; None: the agent's own list is right."""
+    avoid_ms_host_list: tuple[str, ...] | None = None
+    """Servers that are not to be tried for now."""
+    lb_algorithm: str | None = None
+    """Comes with ``ms_host_list``."""
+    lb_check_interval: int | None = None
+    """Seconds between checks of the preferred server; 0: none."""
+    enable_human_readable_sizes: bool | None = None
+    arch: str | None = None
+
+
+@frozen(kw_only=True)
+class HostVmState(Fields):
+    """One VM of a ping's report [HostVmStateReportEntry]."""
+
+    state: str | None = None
+    """``PowerOn``, ``PowerOff`` or ``PowerReportMissing`` [VirtualMachine.PowerState]."""
+    host: str | None = None
+    """The host's name."""
+
+
+@frozen(kw_only=True)
+class PingCommand(Command):
+    """The agent is alive [PingCommand]."""
+
+    host_type: str | None = None
+    """As in StartupCommand."""
+    host_id: int = 0
+    out_of_band: bool = False
+    """Whether it was sent beside the interval, because something changed."""
+    command_infos: tuple[Mapping[str, Any], ...] = ()
+    """Long commands under way on the host, for a server that lost track of them."""
+
+
+@frozen(kw_only=True)
+class PingRoutingCommand(PingCommand):
+    """A hypervisor host is alive, and so are these VMs [PingRoutingCommand]."""
+
+    host_vm_state_report: Mapping[str, HostVmState] | None = None
+    """By the VM's name."""
+    gateway_accessible: bool = True
+    vnet_accessible: bool = True
+    host_health_check_result: bool | None = None
+    """What the operator's health check script said; None: there is none."""
+
+
+@frozen(kw_only=True)
+class PingStorageCommand(PingCommand):
+    """A storage host is alive [PingStorageCommand]."""
+
+    changes: Mapping[str, bool] | None = None
+
+
+@frozen(kw_only=True)
+class ShutdownCommand(Command):
+    """The sender leaves; there is no answer [ShutdownCommand]."""
+
+    reason: str | None = None
+    """``sig.kill`` (requested), ``update``, ``unknown`` or ``deleteHost``."""
+    detail: str | None = None
+    remove_host: bool = False
+
+
+@frozen(kw_only=True)
+class SetupMSListCommand(Command):
+    """A new list of servers for a connected agent [SetupMSListCommand]."""
+
+    ms_list: tuple[str, ...] = ()
+    """The servers in the order to try them."""
+    avoid_ms_list: tuple[str, ...] | None = None
+    """Servers that are not to be tried for now."""
+    lb_algorithm: str | None = None
+    lb_check_interval: int | None = None
+    """Seconds between checks of the preferred server; 0: none."""
+    trigger_host_lb: bool = False
+    """Whether to check the preferred server at once."""
+
+
+@frozen(kw_only=True)
+class MigrateAgentConnectionCommand(Command):
+    """The agent is to move to another server [MigrateAgentConnectionCommand]."""
+
+    ms_list: tuple[str, ...] = ()
+    avoid_ms_list: tuple[str, ...] | None = None
+    lb_algorithm: str | None = None
+    lb_check_interval: int | None = None
+    """Seconds between checks of the preferred server; 0: none."""
+
+
+@frozen(kw_only=True)
+class TransferAgentCommand(Command):
+    """One server hands a host over to another [TransferAgentCommand]."""
+
+    agent_id: int = 0
+    future_owner: int = 0
+    """The msid of the server that is to have it."""
+    current_owner: int = 0
+    is_connection_transfer: bool = False
+    event: str | None = None
+    """``RequestAgentRebalance`` or ``StartAgentRebalance`` [Status.Event]."""
+
+
+@frozen(kw_only=True)
+class CancelCommand(Command):
+    """Stop what an earlier request started [CancelCommand]."""
+
+    sequence: int = 0
+    """The sequence of that request."""
+    reason: str | None = None
+    check_only: bool = False
+    """Whether only to say if it could be stopped."""
+
+
+@frozen(kw_only=True)
+class AgentControlCommand(Command):
+    """An agent asks its server for something; base of those that say for what [AgentControlCommand]."""
+
+
+@frozen(kw_only=True)
+class MaintainCommand(Command):
+    """The host goes into maintenance [MaintainCommand]."""
+
+
+@frozen(kw_only=True)
+class BadCommand(Command):
+    """Stands for a command that could not be parsed [BadCommand]."""

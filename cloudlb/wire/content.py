@@ -1,0 +1,61 @@
+"""What a packet carries: the base classes of commands and answers, and the value of a class that nobody modelled.
+
+Values only. Their names on the wire are in :mod:`cloudlb.wire.vocabulary`, their JSON in
+:mod:`cloudlb.wire.converter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from attrs import field, frozen
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The empty mapping that all values share as a default."""
+
+
+@frozen(kw_only=True)
+class Fields:
+    """Anything that is a JSON object with known fields on the wire. ``None`` means unset, and is not written."""
+
+    extra: Mapping[str, Any] = field(default=NOTHING, repr=False)
+    """Fields that we do not know, as they came, by their wire names. Not in the repr: they may hold secrets."""
+
+
+@frozen(kw_only=True)
+class Content(Fields):
+    """One element of a packet's body [Command]."""
+
+    context_map: Mapping[str, str] = NOTHING
+    """The sender's logging context, such as ``logcontextid``."""
+    wait: int = 0
+    """Seconds that the sender waits for the answer; 0: its default."""
+    bypass_host_maintenance: bool = False
+    """Whether the command also goes to a host in maintenance."""
+
+
+@frozen(kw_only=True)
+class Command(Content):
+    """What one side asks of the other [Command]."""
+
+
+@frozen(kw_only=True)
+class Answer(Content):
+    """What comes back for one command, and by itself the plain answer [Answer]."""
+
+    result: bool = True
+    """Whether the command succeeded."""
+    details: str | None = None
+    """The reason of a failure, or a remark."""
+
+
+@frozen
+class Opaque:
+    """A command or an answer of a class that is not registered; it survives a round trip as it came."""
+
+    wire_name: str
+    """The sender's class, such as ``com.cloud.agent.api.StartCommand``."""
+    fields: Mapping[str, Any] = field(repr=False)
+    """Not in the repr: they may hold secrets."""

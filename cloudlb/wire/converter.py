@@ -1,0 +1,228 @@
+"""Between a packet's body, which is JSON, and commands and answers.
+
+Body: a JSON array with one object per command or answer; its only key is the class, its value the fields. See
+:mod:`cloudlb.wire.vocabulary` for the names. Reading, a null is as good as no field; a key that comes twice counts as
+it came last; unknown fields and unknown classes are kept as they came. Writing, what is None is left out and
+everything else is written, since Java expects its empty collections and its primitives.
+
+Whatever was read can be written again without loss, and what could not is refused: integers beyond 64 bits, and a
+nesting so deep that the writer would give up on it. Numbers with a fraction are IEEE doubles, as in Java.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from inspect import isclass
+from typing import Any, get_args, get_origin
+
+import orjson
+from attrs import evolve, fields
+from cattrs import ClassValidationError, Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from cloudlb.wire.content import Answer, Command, Fields, Opaque
+from cloudlb.wire.errors import BodyError
+from cloudlb.wire.vocabulary import class_named, field_names, wire_name
+
+Json = Mapping[str, Any]
+
+_SURELY_SHALLOW = 200
+"""With no more brackets than these a body cannot be nested deeper than orjson writes (254)."""
+_DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+"""The greatest number of 64 bits has 19 digits with a sign and 20 without."""
+
+
+def read_contents(body: bytes) -> list[Command | Answer | Opaque]:
+    """Read a packet's body.
+
+    Raises:
+        BodyError: it is not JSON, not in the form of a body, or a known class has a field of another type; the message
+            names the class and the field, and never quotes a value.
+    """
+    elements = _parse(body)
+    if type(elements) is not list:
+        raise BodyError("the body is not a JSON array")
+    return [_read_element(element) for element in elements]
+
+
+def write_contents(contents: Iterable[Command | Answer | Opaque]) -> bytes:
+    """Write a packet's body.
+
+    Raises:
+        KeyError: a class is not registered.
+        TypeError: an attribute holds what JSON cannot express.
+    """
+    return orjson.dumps([{wire_name(content): fields_of(content)} for content in contents])
+
+
+def fields_of(content: Command | Answer | Opaque) -> dict[str, Any]:
+    """The fields of a command or an answer as they stand on the wire, by their wire names."""
+    if isinstance(content, Opaque):
+        return dict(content.fields)
+    written: dict[str, Any] = _converter.get_unstructure_hook(type(content))(content)
+    return written
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        parsed = orjson.loads(body)
+        if body.count(b"[") + body.count(b"{") > _SURELY_SHALLOW:
+            # Two levels to spare, for an answer that quotes the command.
+            orjson.dumps([[parsed]])
+        if _LONG_NUMBER in body.translate(_DIGITS):
+            # orjson would make doubles of them. Inside a text they do no harm.
+            json.loads(body, parse_int=_int64)
+    except orjson.JSONDecodeError as error:
+        raise BodyError(f"the body is not JSON: {error}") from None
+    except (orjson.JSONEncodeError, RecursionError):
+        raise BodyError("the body is nested too deeply") from None
+    return parsed
+
+
+def _int64(digits: str) -> int:
+    # 20 characters hold every number of 64 bits; a longer one is not worth converting.
+    if len(digits) > 20 or not -(2**63) <= (number := int(digits)) < 2**64:
+        raise BodyError("the body has an integer beyond 64 bits")
+    return number
+
+
+def _read_element(element: Any) -> Command | Answer | Opaque:
+    if type(element) is not dict or len(element) != 1:
+        raise BodyError("an element of the body is not an object with the class as its only key")
+    [(name, content)] = element.items()
+    if type(content) is not dict:
+        raise BodyError(f"{name}: the fields are not an object")
+    if (class_ := class_named(name)) is None:
+        return Opaque(name, content)
+    try:
+        read: Command | Answer = _converter.get_structure_hook(class_)(content, class_)
+    except ClassValidationError as error:
+        raise BodyError(f"{name}: {_explain(error)}") from None
+    return read
+
+
+def _explain(error: ClassValidationError) -> str:
+    """Name the first field at fault, from the outermost object inwards."""
+    fault: Exception = error
+    path = ""
+    while isinstance(fault, ClassValidationError):
+        [(cause, note), *_] = fault.group_exceptions()[0]
+        path += "." + field_names(fault.cl)[note.name]
+        fault = cause
+    return f"{path[1:]}: {fault}"
+
+
+class _Unfit(ValueError):
+    """A value of another JSON type than its field."""
+
+    def __init__(self, expected: str, value: object) -> None:
+        super().__init__(f"{expected} was expected, not {type(value).__name__}")
+
+
+_converter = Converter()
+
+
+def _exactly(class_: type, description: str) -> Callable[[Any, object], Any]:
+    # Not isinstance: true is an int in Python.
+    def read(value: Any, _: object) -> Any:
+        if type(value) is class_:
+            return value
+        raise _Unfit(description, value)
+
+    return read
+
+
+def _read_integer(value: Any, _: object) -> int:
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    raise _Unfit("an integer of 64 bits", value)
+
+
+def _read_number(value: Any, _: object) -> float:
+    if type(value) is float or type(value) is int:
+        return value
+    raise _Unfit("a number", value)
+
+
+_converter.register_structure_hook(str, _exactly(str, "a text"))
+_converter.register_structure_hook(bool, _exactly(bool, "true or false"))
+_converter.register_structure_hook(int, _read_integer)
+_converter.register_structure_hook(float, _read_number)
+
+
+def _made_of(origin: object) -> Callable[[Any], bool]:
+    return lambda type_: get_origin(type_) is origin
+
+
+@_converter.register_structure_hook_factory(_made_of(tuple))
+def _list_reader(type_: Any, converter: Converter) -> Callable[[Any, object], tuple[Any, ...]]:
+    item = get_args(type_)[0]
+    read_item = converter.get_structure_hook(item)
+
+    def read(value: Any, _: object) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise _Unfit("an array", value)
+        return tuple([read_item(each, item) for each in value])
+
+    return read
+
+
+@_converter.register_structure_hook_factory(_made_of(Mapping))
+def _object_reader(type_: Any, converter: Converter) -> Callable[[Any, object], Json]:
+    item = get_args(type_)[1]
+    read_object = _exactly(dict, "an object")
+    if item is Any:
+        return read_object
+    read_item = converter.get_structure_hook(item)
+
+    def read(value: Any, _: object) -> Json:
+        return {key: read_item(each, item) for key, each in read_object(value, _).items()}
+
+    return read
+
+
+# Shallow: what stands inside came from JSON, and orjson takes only a dict.
+_converter.register_unstructure_hook_func(lambda type_: type_ in (Json, Mapping[str, str]), dict)
+
+
+def _has_fields(type_: Any) -> bool:
+    return isclass(type_) and issubclass(type_, Fields)
+
+
+@_converter.register_structure_hook_factory(_has_fields)
+def _fields_reader(class_: type[Fields], converter: Converter) -> Callable[[Any, object], Fields]:
+    names = field_names(class_)
+    known = frozenset(names.values())
+    overrides: dict[str, Any] = {attribute: override(rename=name) for attribute, name in names.items()}
+    build = make_dict_structure_fn(class_, converter, extra=override(omit=True), **overrides)
+    read_object = _exactly(dict, "an object")
+
+    def read(value: Any, _: object) -> Fields:
+        given = read_object(value, _)
+        if None in given.values():
+            given = {name: each for name, each in given.items() if each is not None or name not in known}
+        content = build(given, class_)
+        if known.issuperset(given):
+            return content
+        return evolve(content, extra={name: each for name, each in given.items() if name not in known})
+
+    return read
+
+
+@_converter.register_unstructure_hook_factory(_has_fields)
+def _fields_writer(class_: type[Fields], converter: Converter) -> Callable[[Fields], dict[str, Any]]:
+    names = field_names(class_)
+    overrides: dict[str, Any] = {
+        attribute.name: override(rename=names[attribute.name], omit_if_default=attribute.default is None)
+        for attribute in fields(class_)
+        if attribute.name in names
+    }
+    build = make_dict_unstructure_fn(class_, converter, extra=override(omit=True), **overrides)
+
+    def write(content: Fields) -> dict[str, Any]:
+        written = build(content)
+        return {**content.extra, **written} if content.extra else written
+
+    return write
