@@ -1,0 +1,252 @@
+"""One link on a TCP connection: the thin shell around :class:`cloudlb.wire.link.Link`.
+
+The link turns bytes into messages and back; this gives it a transport, deadlines and limits, and tells its owner.
+
+Closing is a FIN after the last message, without TLS's close_notify, as CloudStack does it: every message carries its
+own length, so a link that was cut loses whole messages at most, and an answer that never came is no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+from typing import Protocol
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from cloudlb.net.socket_options import acknowledge_now, set_user_timeout, socket_of
+from cloudlb.wire.errors import LinkError
+from cloudlb.wire.link import Channel, Link
+
+MAX_UNSENT = 32 * 2**20
+CLOSE_TIMEOUT = 10.0
+"""Seconds that a peer has to read the rest of what was sent before a link was closed."""
+
+
+class LinkOwner(Protocol):
+    """Whom a link tells what happens. An exception from it costs the link, and only that one."""
+
+    def link_established(self, link: LinkProtocol) -> None:
+        """The handshake is done: messages can be sent, the peer's certificate is known."""
+
+    def message_received(self, link: LinkProtocol, message: bytes) -> None:
+        """A whole message came."""
+
+    def link_lost(self, link: LinkProtocol, reason: str) -> None:
+        """The connection is gone, said once; also for one that was never established."""
+
+
+class LinkTransport(ITCPTransport, IConsumer, IPushProducer):
+    """What a link needs of its transport; Twisted's TCP connections are all of it."""
+
+
+@implementer(IPushProducer)
+class LinkProtocol(TwistedProtocol):
+    """A link on a transport.
+
+    While the peer does not read what is sent to it, the accepting side stops reading from it: who sends requests and
+    never takes the answers fills its own buffers, not ours. The connecting side reads on, or else two ends with much
+    to say to each other would wait for each other for ever.
+    """
+
+    _log = Logger()
+    transport: LinkTransport
+
+    def __init__(
+        self,
+        link: Link,
+        owner: LinkOwner,
+        clock: IReactorTime,
+        *,
+        handshake_timeout: float,
+        user_timeout: float | None = None,
+        max_unsent: int = MAX_UNSENT,
+    ) -> None:
+        """Prepare; the connection does the rest.
+
+        Args:
+            link: new, for this connection alone.
+            owner: may be replaced at any time, through the attribute.
+            clock: for the deadlines.
+            handshake_timeout: seconds from the connection to the end of the handshake.
+            user_timeout: seconds after which the kernel gives up a peer that acknowledges nothing; its own choice
+                (about 15 minutes) if None.
+            max_unsent: bytes that may wait for a peer that does not read; beyond them the link is aborted.
+        """
+        self.owner = owner
+        self.peer_address = ""
+        self._link = link
+        self._clock = clock
+        self._handshake_timeout = handshake_timeout
+        self._user_timeout = user_timeout
+        self._max_unsent = max_unsent
+        self._deadline: IDelayedCall | None = None
+        self._established = False
+        self._corked = False
+        self._stalled = False
+        self._reads_while_stalled = False
+        self._unsent: list[bytes] = []
+        self._unsent_size = 0
+        self._closing = False
+        self._lost = False
+        self._socket: socket | None = None
+        self._reason: str | None = None
+
+    @property
+    def established(self) -> bool:
+        """Whether the owner was told so; stays true when the link is lost."""
+        return self._established
+
+    @property
+    def channel(self) -> Channel:
+        """What seals the link; knows the peer's certificate."""
+        return self._link.channel
+
+    def send(self, message: bytes) -> None:
+        """Send a message; one for a link that is closing or lost goes nowhere."""
+        if self._closing:
+            return
+        self._link.send_message(message)
+        if not self._corked:
+            self._flush()
+
+    def close(self, reason: str = "closed") -> None:
+        """Close after what was sent has been written, within CLOSE_TIMEOUT; nothing is received any more."""
+        if self._closing:
+            return
+        self._flush()
+        if self._closing:
+            return
+        self._closing = True
+        self._reason = reason
+        self._set_deadline(CLOSE_TIMEOUT, self.transport.abortConnection)
+        # A transport with a producer waits for it before it closes.
+        self.transport.unregisterProducer()
+        self.transport.writeSequence(self._unsent)
+        self._unsent.clear()
+        self.transport.loseConnection()
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection at once, whatever is still unsent. The owner is told soon after."""
+        if self._lost:
+            return
+        self._closing = True
+        self._reason = self._reason or reason
+        self._unsent.clear()
+        self.transport.abortConnection()
+
+    def connectionMade(self) -> None:
+        """Begin the handshake."""
+        peer = self.transport.getPeer()
+        self.peer_address = getattr(peer, "host", str(peer))
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        self._socket = socket_of(self.transport)
+        if self._socket is not None and self._user_timeout is not None:
+            set_user_timeout(self._socket, self._user_timeout)
+        self._set_deadline(
+            self._handshake_timeout, self.abort, f"handshake not finished within {self._handshake_timeout:g} s"
+        )
+        self._link.start()
+        first_flight = self._link.data_to_send()
+        # In TLS the client speaks first.
+        self._reads_while_stalled = bool(first_flight)
+        self.transport.registerProducer(self, True)
+        if first_flight:
+            self.transport.write(first_flight)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand over the messages that the data completes; their answers leave in one write."""
+        if self._closing:
+            return
+        self._corked = True
+        try:
+            self._receive(data)
+        finally:
+            self._corked = False
+        if not self._closing:
+            self._flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the owner, once."""
+        self._closing = self._lost = True
+        self._clear_deadline()
+        self._unsent.clear()
+        self._socket = None
+        if self._reason is None:
+            clean = isinstance(reason.value, ConnectionDone)
+            self._reason = "closed by the peer" if clean else "reset by the peer, or not acknowledged any more"
+        self._tell(self.owner.link_lost, self._reason)
+
+    def pauseProducing(self) -> None:
+        """The peer does not read: keep what follows here, where it is counted."""
+        self._stalled = True
+        if not self._reads_while_stalled and not self._closing:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The peer has read everything so far."""
+        if self._closing:
+            return
+        self._stalled = False
+        unsent, self._unsent, self._unsent_size = self._unsent, [], 0
+        if not self._reads_while_stalled:
+            self.transport.resumeProducing()
+        self.transport.writeSequence(unsent)
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost follows."""
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            messages = self._link.receive_data(data)
+        except LinkError as error:
+            # What TLS has to say about it goes out first.
+            self.close(str(error))
+            return
+        # Until its ALPN has told, a peer may be CloudStack's, which writes a frame's header and record apart and has
+        # Nagle hold the second back until the first is acknowledged.
+        if self._socket is not None and not self._link.channel.is_cloudlb:
+            acknowledge_now(self._socket)
+        if self._link.established and not self._established:
+            self._established = True
+            self._clear_deadline()
+            self._tell(self.owner.link_established)
+        for message in messages:
+            if self._closing:
+                return
+            self._tell(self.owner.message_received, message)
+
+    def _tell(self, told: Callable[..., None], *arguments: object) -> None:
+        try:
+            told(self, *arguments)
+        except Exception:  # noqa: BLE001 - whatever it is, it must not reach the reactor and other links
+            self._log.failure("The link to {peer} is cut for a fault of our own", peer=self.peer_address)
+            self.abort("internal error")
+
+    def _flush(self) -> None:
+        data = self._link.data_to_send()
+        if not data:
+            return
+        if not self._stalled:
+            self.transport.write(data)
+            return
+        self._unsent.append(data)
+        self._unsent_size += len(data)
+        if self._unsent_size > self._max_unsent:
+            self.abort(f"the peer does not read: {self._unsent_size} bytes wait for it")
+
+    def _set_deadline(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
+        self._clear_deadline()
+        self._deadline = self._clock.callLater(seconds, call, *arguments)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None

@@ -1,0 +1,25 @@
+"""Options of a link's TCP socket that Twisted has no methods for; transports without a socket are left alone."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.interfaces import ISystemHandle, ITransport
+
+
+def socket_of(transport: ITransport) -> socket.socket | None:
+    """The socket under a transport, None under one in memory."""
+    if not ISystemHandle.providedBy(transport):
+        return None
+    handle = transport.getHandle()
+    return handle if isinstance(handle, socket.socket) else None
+
+
+def set_user_timeout(connection: socket.socket, seconds: float) -> None:
+    """Have the kernel give up a connection when what was sent is not acknowledged for so long (TCP_USER_TIMEOUT)."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+def acknowledge_now(connection: socket.socket) -> None:
+    """Have the kernel acknowledge what comes next without delay (TCP_QUICKACK); it forgets this after a while."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
