@@ -41,8 +41,8 @@ def check_server_name(certificate: bytes, address: str) -> None:
     Raises:
         CertificateMismatch: it is not; the message names the address and what the certificate is for.
     """
-    wanted = IPAddress_ID(address) if is_ip_address(address) else DNS_ID(address)
     try:
+        wanted = IPAddress_ID(address) if is_ip_address(address) else DNS_ID(address)
         names = _alternative_names(x509.load_der_x509_certificate(certificate))
         # Not its extract_patterns: that one takes every URI for one with a host, and fails over a URN.
         ips = [ip for ip in names.get_values_for_type(x509.IPAddress) if isinstance(ip, IPv4Address | IPv6Address)]

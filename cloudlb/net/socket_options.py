@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import socket
+from typing import cast
 
 from twisted.internet.interfaces import ISystemHandle, ITransport
 
 
 def socket_of(transport: ITransport) -> socket.socket | None:
-    """The socket under a transport, None under one in memory."""
-    if not ISystemHandle.providedBy(transport):
-        return None
-    handle = transport.getHandle()
-    return handle if isinstance(handle, socket.socket) else None
+    """The socket under a TCP connection's transport, None under a transport that has none."""
+    return cast("socket.socket", transport.getHandle()) if ISystemHandle.providedBy(transport) else None
 
 
 def set_user_timeout(connection: socket.socket, seconds: float) -> None:
