@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from inspect import isawaitable
 from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, DeferredSemaphore, succeed
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -81,11 +81,14 @@ class Dispatch:
     ) -> None:
         held: list[DeferredLock | DeferredSemaphore] = []
         blocked: list[Deferred[object]] = []
+        patience = _wait(contents[0]) if contents else 0
         self._busy += 1
         try:
-            for turn in (self._sequence, self._workers) if in_sequence else (self._workers,):
-                await self._within(_wait(contents[0]) if contents else 0, turn.acquire())
-                held.append(turn)
+            if in_sequence:
+                await self._within(patience, self._sequence.acquire())
+                held.append(self._sequence)
+            await self._within(patience, self._workers.acquire())
+            held.append(self._workers)
         except _Overdue:
             answer(_all_failed(contents, "Timed out while the host was busy"))
         else:
@@ -144,13 +147,13 @@ class Dispatch:
         return await returned if isawaitable(returned) else returned
 
     def _within(self, seconds: int, deferred: Deferred[T]) -> Deferred[T]:
-        return deferred.addTimeout(seconds, self._clock, _overdue) if seconds > 0 else deferred
+        if seconds > 0:
+            deferred.addTimeout(seconds, self._clock, _overdue)
+        return deferred
 
 
-def _overdue(result: object, seconds: float) -> object:
-    if isinstance(result, Failure) and result.check(CancelledError):
-        raise _Overdue
-    return result
+def _overdue(_: object, seconds: float) -> Failure:
+    return Failure(_Overdue(seconds))
 
 
 def _wait(content: Command | Answer | Opaque) -> int:
