@@ -1,0 +1,110 @@
+"""The store: work functions on transactions, on threads of their own.
+
+One thread writes, others read. In SQLite's WAL a reader sees the last commit before it began and neither waits for
+the writer nor makes it wait, so a long listing delays no admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
+from twisted.internet.defer import Deferred
+
+from cloudlb.domain.ports import StoreUnavailable, Transaction
+from cloudlb.storage.engine import open_engine
+from cloudlb.storage.executor import Executor
+from cloudlb.storage.migrate import check_revision
+from cloudlb.storage.transaction import SqlTransaction
+
+T = TypeVar("T")
+
+
+class Database:
+    """Implements the port ``Store``."""
+
+    def __init__(self, url: str, *, writer: Executor, reader: Executor, new_uuid: Callable[[], UUID] = uuid4) -> None:
+        """Prepare; nothing is opened before :meth:`start`.
+
+        Args:
+            url: SQLAlchemy's, of a database that ``cloudlb.storage.migrate.upgrade`` has made.
+            writer: runs one piece of work at a time.
+            reader: may run several.
+            new_uuid: makes the uuids of new rows.
+
+        Raises:
+            UnsupportedDatabase: the URL cannot be used.
+        """
+        self.on_publish: Callable[[], None] = lambda: None
+        """Called after each commit that put messages on the bus."""
+        self._writer = writer
+        self._reader = reader
+        self._new_uuid = new_uuid
+        self._write_engine = open_engine(url, connections=writer.size, writing=True)
+        self._read_engine = open_engine(url, connections=reader.size, writing=False)
+
+    async def start(self) -> None:
+        """Start the threads and look whether the schema is the one that this program was made for.
+
+        Raises:
+            SchemaMismatch: it is older or newer; nothing keeps running.
+            StoreUnavailable: the database cannot be opened; nothing keeps running.
+        """
+        self._writer.start()
+        self._reader.start()
+        try:
+            await self._reader.submit(self._check)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Let the submitted work end, then join the threads and close the connections. Later work is refused."""
+        await self._writer.stop()
+        await self._reader.stop()
+        self._write_engine.dispose()
+        self._read_engine.dispose()
+
+    def run(self, work: Callable[[Transaction], T]) -> Deferred[T]:
+        """Run and commit; see the port. Fails with StoreUnavailable or what ``work`` raises."""
+
+        def write() -> tuple[T, bool]:
+            return self._transact(self._write_engine, work)
+
+        return self._writer.submit(write).addCallback(self._announce)
+
+    def read(self, work: Callable[[Transaction], T]) -> Deferred[T]:
+        """Run beside the writer; see the port. Fails with StoreUnavailable or what ``work`` raises."""
+        return self._reader.submit(lambda: self._transact(self._read_engine, work)[0])
+
+    def _announce(self, outcome: tuple[T, bool]) -> T:
+        result, published = outcome
+        if published:
+            self.on_publish()
+        return result
+
+    def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> tuple[T, bool]:
+        with _troubles_named(), engine.begin() as connection:
+            transaction = SqlTransaction(connection, self._new_uuid)
+            result = work(transaction)
+            published = transaction.bus.published
+        return result, published
+
+    def _check(self) -> None:
+        with _troubles_named(), self._read_engine.begin() as connection:
+            check_revision(connection)
+
+
+@contextmanager
+def _troubles_named() -> Iterator[None]:
+    """Tell the database's own troubles from defects of the work, which it rejects."""
+    try:
+        yield
+    except (DataError, IntegrityError, ProgrammingError):
+        raise
+    except (DatabaseError, InterfaceError) as error:
+        raise StoreUnavailable(f"the database is unavailable: {error.orig}") from error

@@ -1,0 +1,165 @@
+"""The tables. Migrations make them; a test holds the two equal.
+
+Nothing here is SQLite's alone. Times are seconds since the epoch. Server ids are 48 random bits and need 64-bit
+columns; the other ids count from 1. Storage checks what agents say against the lengths and ranges of these columns,
+because SQLite itself does not.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+zone = Table(
+    "zone",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", String(255), nullable=False, unique=True),
+)
+
+pod = Table(
+    "pod",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+    Column("zone_id", ForeignKey("zone.id"), nullable=False),
+    UniqueConstraint("zone_id", "name"),
+)
+
+cluster = Table(
+    "cluster",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+    Column("pod_id", ForeignKey("pod.id"), nullable=False),
+    Column("hypervisor", String(255), nullable=False),
+    Column("arch", String(255), nullable=False),
+    UniqueConstraint("pod_id", "name"),
+)
+
+host = Table(
+    "host",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("zone_id", ForeignKey("zone.id"), nullable=False),
+    Column("pod_id", ForeignKey("pod.id")),
+    Column("cluster_id", ForeignKey("cluster.id")),
+    Column("status", String(32), nullable=False),
+    Column("resource_state", String(32), nullable=False),
+    # No foreign key: a host outlives the row of the server that it was on.
+    Column("server_id", BigInteger),
+    Column("session", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("last_heard", Float),
+    Column("disconnected", Float),
+    Column("removed", Float),
+    # What the agent said: the fields of HostFacts.
+    Column("guid", String(255), nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("ip_address", String(255), nullable=False),
+    Column("hypervisor", String(255), nullable=False),
+    Column("hypervisor_version", String(255), nullable=False),
+    Column("arch", String(255), nullable=False),
+    Column("cpus", Integer, nullable=False),
+    Column("cpu_speed", Integer, nullable=False),
+    Column("memory", BigInteger, nullable=False),
+    Column("capabilities", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+    Index(None, "name"),
+    # Answers "the hosts of a zone in order" from the index alone.
+    Index(None, "zone_id", "removed", "id"),
+)
+
+management_server = Table(
+    "management_server",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("address", String(255), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("started", Float, nullable=False),
+    Column("heartbeat", Float, nullable=False),
+    Column("stopped", Float),
+)
+
+configuration = Table(
+    "configuration",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+cluster_configuration = Table(
+    "cluster_configuration",
+    metadata,
+    Column("cluster_id", ForeignKey("cluster.id"), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("username", String(255), nullable=False, unique=True),
+    Column("api_key", String(255), nullable=False, unique=True),
+    Column("secret_key", String(255), nullable=False),
+)
+
+async_job = Table(
+    "async_job",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("command", String(255), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("result_code", Integer, nullable=False),
+    Column("result", JSON, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("server_id", BigInteger, nullable=False),
+    Column("host_id", Integer),
+    Column("created", Float, nullable=False),
+    Column("completed", Float),
+)
+
+bus_message = Table(
+    "bus_message",
+    metadata,
+    # SQLite counts 64 bits in its INTEGER, and with AUTOINCREMENT gives no number twice, pruned ones neither.
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("topic", String(255), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("created", Float, nullable=False),
+    Index(None, "created"),
+    sqlite_autoincrement=True,
+)

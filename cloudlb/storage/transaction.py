@@ -1,0 +1,29 @@
+"""One transaction: every table, on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from cloudlb.storage.accounts import AccountTable
+from cloudlb.storage.bus_rows import BusTable
+from cloudlb.storage.hosts import HostTable
+from cloudlb.storage.jobs import JobTable
+from cloudlb.storage.servers import ServerTable
+from cloudlb.storage.settings import SettingTable
+from cloudlb.storage.topology import TopologyTable
+
+
+class SqlTransaction:
+    """Implements the port ``Transaction``; of no use once its connection is given back."""
+
+    def __init__(self, connection: Connection, new_uuid: Callable[[], UUID]) -> None:
+        self.topology = TopologyTable(connection, new_uuid)
+        self.hosts = HostTable(connection, new_uuid, self.topology)
+        self.servers = ServerTable(connection, new_uuid)
+        self.settings = SettingTable(connection)
+        self.accounts = AccountTable(connection, new_uuid)
+        self.jobs = JobTable(connection, new_uuid)
+        self.bus = BusTable(connection)
