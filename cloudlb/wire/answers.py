@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 
-from cloudlb.wire.content import Answer, Fields
+from cloudlb.wire.content import Answer, Fields, frozen
 
 STOPPED_BY_PREVIOUS_FAILURE = "Stopped by previous failure"
 """The details of an answer to a command that was not tried, because one before it failed [Request.stopOnError]."""

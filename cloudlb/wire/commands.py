@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
-from cloudlb.wire.content import Command, Fields
+from cloudlb.wire.content import Command, Fields, frozen
 
 
 @frozen(kw_only=True)

@@ -27,8 +27,8 @@ from cloudlb.wire.vocabulary import class_named, field_names, wire_name
 
 Json = Mapping[str, Any]
 
-_SURELY_SHALLOW = 200
-"""With no more brackets than these a body cannot be nested deeper than orjson writes (254)."""
+_SURELY_SHALLOW = 400
+"""A body of fewer bytes has no room for brackets nested deeper than orjson writes (254)."""
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
 """The greatest number of 64 bits has 19 digits with a sign and 20 without."""
@@ -68,7 +68,7 @@ def fields_of(content: Command | Answer | Opaque) -> dict[str, Any]:
 def _parse(body: bytes) -> Any:
     try:
         parsed = orjson.loads(body)
-        if body.count(b"[") + body.count(b"{") > _SURELY_SHALLOW:
+        if len(body) > _SURELY_SHALLOW:
             # Two levels to spare, for an answer that quotes the command.
             orjson.dumps([[parsed]])
         if _LONG_NUMBER in body.translate(_DIGITS):
@@ -93,7 +93,8 @@ def _read_element(element: Any) -> Command | Answer | Opaque:
         raise BodyError("an element of the body is not an object with the class as its only key")
     [(name, content)] = element.items()
     if type(content) is not dict:
-        raise BodyError(f"{name}: the fields are not an object")
+        # Quoted and cut: the name may be anything, and this reaches a log.
+        raise BodyError(f"{name[:100]!r}: the fields are not an object")
     if (class_ := class_named(name)) is None:
         return Opaque(name, content)
     try:
@@ -197,10 +198,10 @@ def _fields_reader(class_: type[Fields], converter: Converter) -> Callable[[Any,
     known = frozenset(names.values())
     overrides: dict[str, Any] = {attribute: override(rename=name) for attribute, name in names.items()}
     build = make_dict_structure_fn(class_, converter, extra=override(omit=True), **overrides)
-    read_object = _exactly(dict, "an object")
 
-    def read(value: Any, _: object) -> Fields:
-        given = read_object(value, _)
+    def read(given: Any, _: object) -> Fields:
+        if type(given) is not dict:
+            raise _Unfit("an object", given)
         if None in given.values():
             given = {name: each for name, each in given.items() if each is not None or name not in known}
         content = build(given, class_)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
-from cloudlb.wire.content import Command, Fields
+from cloudlb.wire.content import Command, Fields, frozen
 
 
 @frozen(kw_only=True)

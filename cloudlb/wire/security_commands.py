@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import field
 
 from cloudlb.wire.commands import AgentControlCommand
-from cloudlb.wire.content import NOTHING, Command
+from cloudlb.wire.content import NOTHING, Command, frozen
 
 
 @frozen(kw_only=True)

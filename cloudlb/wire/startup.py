@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 
-from cloudlb.wire.content import NOTHING, Command, Fields
+from cloudlb.wire.content import NOTHING, Command, Fields, frozen
 
 
 @frozen(kw_only=True)
