@@ -21,9 +21,8 @@ setup(
     # Mapping the root makes an editable install a plain path entry. Without it setuptools installs an
     # import hook, and twistd, which looks for plugins in the folders of sys.path, finds none.
     package_dir={"": "."},
-    packages=find_packages(include=["cloudlb", "cloudlb.*", "agent", "agent.*"]),
-    # Modules, not the package twisted.plugins: that folder belongs to Twisted and has no __init__.py.
-    py_modules=["twisted.plugins.cloudlb_mgmt", "twisted.plugins.cloudlb_agent"],
+    # twisted/plugins has no __init__.py, here as everywhere: the folder belongs to Twisted.
+    packages=[*find_packages(include=["cloudlb", "cloudlb.*", "agent", "agent.*"]), "twisted.plugins"],
     package_data={"cloudlb.storage": ["migrations/*.mako"], "cloudlb": ["py.typed"], "agent": ["py.typed"]},
     install_requires=[
         "twisted>=24.11",
@@ -49,6 +48,7 @@ setup(
             "mypy>=1.13",
             "mypy-zope>=1.0.9",
             "ruff>=0.8",
+            "setuptools>=77",
         ],
     },
     entry_points={"console_scripts": ["cloudlb = cloudlb.cli.main:main"]},
