@@ -81,6 +81,8 @@ class LinkProtocol(TwistedProtocol):
         """
         self.owner = owner
         self.peer_address = ""
+        self.failure: LinkError | None = None
+        """How the peer broke the link, if it was lost for that; some failures ask for another try, in another way."""
         self._link = link
         self._clock = clock
         self._handshake_timeout = handshake_timeout
@@ -109,7 +111,11 @@ class LinkProtocol(TwistedProtocol):
         return self._link.channel
 
     def send(self, message: bytes) -> None:
-        """Send a message; one for a link that is closing or lost goes nowhere."""
+        """Send a message; one for a link that is closing or lost goes nowhere.
+
+        Raises:
+            RuntimeError: the link is not established yet.
+        """
         if self._closing:
             return
         self._link.send_message(message)
@@ -207,6 +213,7 @@ class LinkProtocol(TwistedProtocol):
         try:
             messages = self._link.receive_data(data)
         except LinkError as error:
+            self.failure = error
             # What TLS has to say about it goes out first.
             self.close(str(error))
             return
