@@ -1,0 +1,1 @@
+"""CloudStack's HTTP API: signed queries to /client/api, answered from one table of commands."""

@@ -1,0 +1,127 @@
+"""One command of the API, and the shapes of what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
+
+from cloudlb.api.context import ApiContext
+from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
+from cloudlb.api.schema import FIRST_RELEASE, as_answer, optional, shown
+from cloudlb.domain.models import Account
+from cloudlb.domain.ports import Store
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+Body = Mapping[str, Any]
+"""What stands under the one key of the envelope."""
+
+MAX_PAGE_SIZE = 500
+_UNLIMITED = -1
+
+
+@frozen(kw_only=True)
+class Call:
+    """Who calls, and what the command may use."""
+
+    context: ApiContext
+    account: Account
+    commands: Mapping[str, Command[Any]] = field(repr=False)
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.context.store
+
+
+@frozen(kw_only=True)
+class Command(Generic[A]):
+    """A row of the table: everything that is known of a command."""
+
+    name: str
+    description: str
+    arguments: type[A]
+    """Its parameters, an attrs class (cloudlb.api.schema)."""
+    answer: type[Any]
+    """The object that it answers with; for an asynchronous command, the result of its job."""
+    run: Callable[[Call, A], Awaitable[Body]]
+    is_async: bool = False
+    since: str = FIRST_RELEASE
+
+    @property
+    def envelope(self) -> str:
+        """The top-level key of its answers."""
+        return f"{self.name.lower()}response"
+
+
+@frozen(kw_only=True)
+class ListArguments:
+    """What every listing takes."""
+
+    keyword: str | None = optional("list what has this text in its name, in any case")
+    page: int | None = optional("the number of the page, from 1; needs pagesize")
+    pagesize: int | None = optional(f"how many to list at once, up to {MAX_PAGE_SIZE}; needs page")
+
+
+@frozen(kw_only=True)
+class Success:
+    """The answer of a command that has nothing to show."""
+
+    success: bool | None = shown("true if the operation was executed successfully")
+    displaytext: str | None = shown("any text associated with the success or failure")
+
+
+SUCCESS: Body = {"success": True}
+
+
+def has_keyword(name: str, arguments: ListArguments) -> bool:
+    """Tell whether a name is among those that ``keyword`` asks for."""
+    return arguments.keyword is None or arguments.keyword.lower() in name.lower()
+
+
+def listing(
+    object_name: str, rows: Sequence[T], arguments: ListArguments, render: Callable[[T], object] = lambda row: row
+) -> Body:
+    """Answer with the asked page of rows; without paging, with all. An empty list has no keys at all."""
+    page = rows[_page(arguments)]
+    if not rows:
+        return {}
+    # Past the last page there is only "count": clients take any other key for the list.
+    return {"count": len(rows), **({object_name: [as_answer(render(row)) for row in page]} if page else {})}
+
+
+def _page(arguments: ListArguments) -> slice:
+    number, size = arguments.page, arguments.pagesize
+    if size is not None and not (0 < size <= MAX_PAGE_SIZE or size == _UNLIMITED):
+        raise invalid_parameter("pagesize", f"{size} is not between 1 and {MAX_PAGE_SIZE}")
+    if number is not None and number < 1:
+        raise invalid_parameter("page", f"{number} is not a page; the first is 1")
+    if number is None and size not in (None, _UNLIMITED):
+        raise ApiError(ErrorCode.PARAMETER, '"page" parameter is required when "pagesize" is specified')
+    if number is not None and size is None:
+        raise ApiError(ErrorCode.PARAMETER, '"pagesize" parameter is required when "page" is specified')
+    if number is None or size is None or size == _UNLIMITED:
+        return slice(None)
+    return slice((number - 1) * size, number * size)
+
+
+def single(object_name: str, value: object) -> Body:
+    """Answer with one object under its name."""
+    return {object_name: as_answer(value)}
+
+
+def started(job_uuid: str) -> Body:
+    """Answer that an asynchronous command is under way."""
+    return {"jobid": job_uuid}
+
+
+def table_of(commands: Iterable[Command[Any]]) -> Mapping[str, Command[Any]]:
+    """Index commands by name; a name that stands twice is a mistake of ours."""
+    table: dict[str, Command[Any]] = {}
+    for command in commands:
+        assert command.name not in table, f"{command.name} is registered twice"
+        table[command.name] = command
+    return table

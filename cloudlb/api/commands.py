@@ -1,0 +1,9 @@
+"""Every command of the API. A new topic is a module with COMMANDS and a name here."""
+
+from __future__ import annotations
+
+from cloudlb.api import discovery, hosts, jobs, servers, settings, zones
+from cloudlb.api.command import table_of
+
+TOPICS = (zones, hosts, servers, settings, jobs, discovery)
+COMMANDS = table_of(command for topic in TOPICS for command in topic.COMMANDS)

@@ -1,0 +1,64 @@
+"""The API's description of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from cloudlb.api.command import Body, Call, Command
+from cloudlb.api.errors import ApiError, ErrorCode
+from cloudlb.api.schema import describe_answer, describe_parameters, optional, shown
+
+
+@frozen(kw_only=True)
+class ApiAnswer:
+    """A command of the API."""
+
+    name: str | None = shown("the name of the api command")
+    description: str | None = shown("description of the api")
+    since: str | None = shown("version of cloudlb the api was introduced in")
+    isasync: bool | None = shown("true if api is asynchronous")
+    related: str | None = shown("comma separated related apis")
+    params: list[dict[str, Any]] | None = shown("the list params the api accepts")
+    response: list[dict[str, Any]] | None = shown("api response fields")
+
+
+@frozen(kw_only=True)
+class ListApis:
+    """Which commands."""
+
+    name: str | None = optional("API name")
+
+
+async def _list_apis(call: Call, arguments: ListApis) -> Body:
+    if arguments.name is not None and arguments.name not in call.commands:
+        raise ApiError(ErrorCode.PARAMETER, f"API name not found: {arguments.name!r}")
+    asked = [command for name, command in call.commands.items() if arguments.name in (None, name)]
+    return {"count": len(asked), "api": [_describe(command, call) for command in asked]}
+
+
+def _describe(command: Command[Any], call: Call) -> Body:
+    related = sorted(
+        other.name for other in call.commands.values() if other.answer is command.answer and other is not command
+    )
+    return {
+        "name": command.name,
+        "description": command.description,
+        "since": command.since,
+        "isasync": command.is_async,
+        "related": ",".join(related),
+        "params": describe_parameters(command.arguments),
+        "response": describe_answer(command.answer),
+    }
+
+
+COMMANDS = (
+    Command(
+        name="listApis",
+        description="lists all available apis on the server",
+        arguments=ListApis,
+        answer=ApiAnswer,
+        run=_list_apis,
+    ),
+)

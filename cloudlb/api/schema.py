@@ -1,0 +1,182 @@
+"""Parameters and answers of commands as attrs classes.
+
+The class is the one description: reading a query, writing an answer and listApis all follow its fields. A field's name
+is the parameter's or answer's name, lower-case as in CloudStack; its annotation is the type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import UnionType
+from typing import Any, NewType, TypeVar, get_args, get_origin, get_type_hints
+
+from attrs import NOTHING, Attribute, field, fields, frozen
+
+from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
+
+A = TypeVar("A")
+
+Key = NewType("Key", str)
+"""The id of something: its uuid, or its number in the database."""
+Date = NewType("Date", str)
+Long = NewType("Long", int)
+
+FIRST_RELEASE = "0.1.0"
+LENGTH = 255
+"""Characters that a parameter may have unless it says otherwise, as in CloudStack [BaseCmd, Parameter.length]."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+def required(description: str, *, related: str = "", length: int = LENGTH, since: str = FIRST_RELEASE) -> Any:
+    """Declare a parameter that every call must carry."""
+    return field(metadata=_metadata(description, related, length, since))
+
+
+def optional(description: str, *, related: str = "", length: int = LENGTH, since: str = FIRST_RELEASE) -> Any:
+    """Declare a parameter that is None where a call does not carry it.
+
+    Args:
+        related: commands, comma-separated, whose answers carry ids for it.
+        length: the most characters it may have.
+        since: the version that brought it.
+    """
+    return field(default=None, metadata=_metadata(description, related, length, since))
+
+
+def shown(description: str) -> Any:
+    """Declare a field of an answer; None is left out of it."""
+    return field(default=None, metadata={"description": description})
+
+
+def _metadata(description: str, related: str, length: int, since: str) -> Mapping[str, Any]:
+    return {"description": description, "related": related, "length": length, "since": since}
+
+
+def _truth(text: str) -> bool:
+    lowered = text.lower()
+    if lowered not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return lowered == "true"
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _key(text: str) -> Key:
+    if not text:
+        raise ValueError("it is empty")
+    return Key(text)
+
+
+@frozen
+class _Type:
+    """A type as listApis names it, and how its text is read."""
+
+    name: str
+    read: Callable[[str], Any] = str
+
+
+_TYPES: Mapping[Any, _Type] = {
+    str: _Type("string"),
+    Key: _Type("uuid", _key),
+    bool: _Type("boolean", _truth),
+    int: _Type("integer", _whole),
+    Long: _Type("long", _whole),
+    Date: _Type("date"),
+    list: _Type("list"),
+    dict: _Type("map"),
+}
+
+
+_Fields = tuple[tuple[Attribute[Any], _Type], ...]
+_typed: dict[type[Any], _Fields] = {}
+
+
+def _typed_fields(described: type[Any]) -> _Fields:
+    if described not in _typed:
+        _typed[described] = _resolve(described)
+    return _typed[described]
+
+
+def _resolve(described: type[Any]) -> _Fields:
+    hints = get_type_hints(described)
+
+    def kind(hint: Any) -> _Type:
+        if get_origin(hint) is UnionType or type(None) in get_args(hint):
+            (hint,) = (part for part in get_args(hint) if part is not type(None))
+        return _TYPES[get_origin(hint) or hint]
+
+    return tuple((attribute, kind(hints[attribute.name])) for attribute in fields(described))
+
+
+def read_arguments(described: type[A], parameters: Mapping[str, str], command: str) -> A:
+    """Make the arguments of a command from the parameters of a query, whose names are lower-case.
+
+    Parameters that the command does not have are ignored, as CloudStack does.
+
+    Raises:
+        ApiError: a required one is missing, or one has not its type; the text names it.
+    """
+    values: dict[str, Any] = {}
+    for attribute, kind in _typed_fields(described):
+        name = attribute.name
+        text = parameters.get(name)
+        if text is None:
+            if attribute.default is NOTHING:
+                raise ApiError(
+                    ErrorCode.PARAMETER, f"Unable to execute API command {command} due to missing parameter {name}"
+                )
+            continue
+        if len(text) > attribute.metadata["length"]:
+            raise invalid_parameter(name, f"it is longer than {attribute.metadata['length']} characters")
+        if _CONTROL.search(text):
+            raise invalid_parameter(name, "it contains control characters")
+        try:
+            values[name] = kind.read(text)
+        except ValueError as error:
+            raise invalid_parameter(name, str(error)) from error
+    return described(**values)
+
+
+def as_answer(value: Any) -> dict[str, Any]:
+    """Turn an object with :func:`shown` fields into what JSON or XML carries."""
+    return {
+        attribute.name: content
+        for attribute, _ in _typed_fields(type(value))
+        if (content := getattr(value, attribute.name)) is not None
+    }
+
+
+def describe_parameters(described: type[Any]) -> list[dict[str, Any]]:
+    """The ``params`` of listApis. Nothing is null: clients take each field for granted."""
+    return [
+        {
+            "name": attribute.name,
+            "description": attribute.metadata["description"],
+            "type": kind.name,
+            "length": attribute.metadata["length"],
+            "required": attribute.default is NOTHING,
+            "since": attribute.metadata["since"],
+            "related": attribute.metadata["related"],
+        }
+        for attribute, kind in _typed_fields(described)
+    ]
+
+
+def describe_answer(described: type[Any]) -> list[dict[str, Any]]:
+    """The ``response`` of listApis."""
+    return [
+        {"name": attribute.name, "description": attribute.metadata["description"], "type": kind.name}
+        for attribute, kind in _typed_fields(described)
+    ]
+
+
+def date(seconds: float | None) -> Date | None:
+    """A time as CloudStack writes it; None stays None."""
+    return None if seconds is None else Date(datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S%z"))

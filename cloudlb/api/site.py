@@ -1,0 +1,74 @@
+"""The web site that a server listens with."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from cloudlb.api.commands import COMMANDS
+from cloudlb.api.context import ApiContext
+from cloudlb.api.resource import ApiResource
+
+MAX_BODY = 2**20
+"""Bytes of a posted form; a longer one ends the connection. Twisted bounds a request's line and headers to 16 KiB."""
+IDLE_TIMEOUT = 30.0
+"""Seconds without a byte of a request after which its connection is closed."""
+
+
+class ApiRequest(Request):
+    """A request with a bounded body, and nothing of it in its repr."""
+
+    _received = 0
+
+    def __repr__(self) -> str:
+        return f"<ApiRequest {self.method!r}>"
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 Twisted calls it
+        """Keep the body in memory: it is small, and holds secrets that have no business in a temporary file."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 Twisted calls it
+        """Take a part of the body, up to the limit."""
+        self._received += len(data)
+        if self._received <= MAX_BODY:
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # Twisted's
+        elif self._received - len(data) <= MAX_BODY:
+            channel: Any = self.channel
+            channel.writeHeaders(b"HTTP/1.1", b"413", b"Content Too Large", [(b"Connection", b"close")])
+            channel.loseConnection()
+
+
+class ApiSite(Site):
+    """A site that tells its log of calls but not of their queries."""
+
+    _calls = Logger()
+
+    def log(self, request: Any) -> None:
+        """Note a call that has been answered."""
+        self._calls.debug(
+            "{method} {path} from {peer}: {status}",
+            method=request.method.decode("ascii", "replace"),
+            path=request.path.decode("ascii", "replace"),
+            peer=getattr(request.getClientAddress(), "host", None),
+            status=request.code,
+        )
+
+
+def api_site(context: ApiContext) -> Site:
+    """Make the site with /client/api and nothing else."""
+    root: Any = Resource()  # type: ignore[no-untyped-call]  # Twisted's
+    client: Any = Resource()  # type: ignore[no-untyped-call]  # Twisted's
+    root.putChild(b"client", client)
+    client.putChild(b"api", ApiResource(context, COMMANDS))
+    return ApiSite(  # type: ignore[no-untyped-call]  # Twisted's
+        root,
+        requestFactory=ApiRequest,
+        timeout=IDLE_TIMEOUT,
+        reactor=context.clock,
+        # The API reads the form itself, strictly.
+        parsePOSTFormSubmission=False,
+    )
