@@ -37,6 +37,7 @@ from cloudlb.wire.commands import (
 from cloudlb.wire.content import Answer, Command, Content, Fields, Opaque
 from cloudlb.wire.converter import fields_of, read_contents, write_contents
 from cloudlb.wire.errors import BodyError, LinkError, PacketError, WireError
+from cloudlb.wire.exchange import Exchange, attache_sequence
 from cloudlb.wire.host_commands import (
     CheckHealthCommand,
     CheckNetworkCommand,
@@ -47,6 +48,8 @@ from cloudlb.wire.host_commands import (
     PhysicalNetworkSetupInfo,
     PingTestCommand,
 )
+from cloudlb.wire.link import Channel, Link
+from cloudlb.wire.packet import Flag, Header, read_body, read_header, response_flags, write_packet
 from cloudlb.wire.security_commands import (
     ConsoleAccessAuthenticationCommand,
     NetworkElementCommand,
@@ -61,9 +64,11 @@ from cloudlb.wire.startup import (
     StartupStorageCommand,
     StoragePoolInfo,
 )
+from cloudlb.wire.tls_channel import ALPN, Tls13WithoutAlpn, TlsChannel
 from cloudlb.wire.vocabulary import register, rename, unsupported, wire_name
 
 __all__ = [
+    "ALPN",
     "STOPPED_BY_PREVIOUS_FAILURE",
     "AgentControlAnswer",
     "AgentControlCommand",
@@ -71,6 +76,7 @@ __all__ = [
     "BadCommand",
     "BodyError",
     "CancelCommand",
+    "Channel",
     "CheckHealthAnswer",
     "CheckHealthCommand",
     "CheckNetworkAnswer",
@@ -81,13 +87,17 @@ __all__ = [
     "ConsoleAccessAuthenticationAnswer",
     "ConsoleAccessAuthenticationCommand",
     "Content",
+    "Exchange",
     "Fields",
+    "Flag",
     "GetHostStatsAnswer",
     "GetHostStatsCommand",
+    "Header",
     "HostAddresses",
     "HostNetwork",
     "HostStats",
     "HostVmState",
+    "Link",
     "LinkError",
     "MaintainAnswer",
     "MaintainCommand",
@@ -118,14 +128,21 @@ __all__ = [
     "StartupSecondaryStorageCommand",
     "StartupStorageCommand",
     "StoragePoolInfo",
+    "Tls13WithoutAlpn",
+    "TlsChannel",
     "TransferAgentCommand",
     "UnsupportedAnswer",
     "WireError",
+    "attache_sequence",
     "fields_of",
+    "read_body",
     "read_contents",
+    "read_header",
     "register",
     "rename",
+    "response_flags",
     "unsupported",
     "wire_name",
     "write_contents",
+    "write_packet",
 ]

@@ -34,7 +34,7 @@ class SetupCertificateCommand(NetworkElementCommand):
 
     certificate: str | None = None
     """PEM."""
-    private_key: str | None = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
     """PEM; empty where the host keeps its own key."""
     ca_certificates: str | None = None
     """PEM, one after the other."""

@@ -57,7 +57,7 @@ class StartupCommand(Command):
 class StartupRoutingCommand(StartupCommand):
     """A hypervisor host [StartupRoutingCommand]."""
 
-    host_type: str | None = "Routing"
+    host_type: str = "Routing"
     cpu_sockets: int | None = None
     cpus: int = 0
     """Logical processors."""
@@ -104,7 +104,7 @@ class StoragePoolInfo(Fields):
 class StartupStorageCommand(StartupCommand):
     """A storage pool that a host brings along [StartupStorageCommand]."""
 
-    host_type: str | None = "Storage"
+    host_type: str = "Storage"
     parent: str | None = None
     template_info: Mapping[str, Any] | None = None
     """Of each template on the pool its properties [TemplateProp]."""
@@ -122,15 +122,15 @@ class StartupStorageCommand(StartupCommand):
 class StartupSecondaryStorageCommand(StartupCommand):
     """A secondary storage VM [StartupSecondaryStorageCommand]."""
 
-    host_type: str | None = "SecondaryStorage"
-    iqn: str | None = "NoIqn"
+    host_type: str = "SecondaryStorage"
+    iqn: str = "NoIqn"
 
 
 @frozen(kw_only=True)
 class StartupProxyCommand(StartupCommand):
     """A console proxy VM [StartupProxyCommand]."""
 
-    host_type: str | None = "ConsoleProxy"
-    iqn: str | None = "NoIqn"
+    host_type: str = "ConsoleProxy"
+    iqn: str = "NoIqn"
     proxy_port: int = 0
     proxy_vm_id: int = 0
