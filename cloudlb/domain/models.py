@@ -21,6 +21,12 @@ PodId = NewType("PodId", int)
 ClusterId = NewType("ClusterId", int)
 
 
+HEARTBEAT_INTERVAL = 1.5
+"""Seconds between the heartbeats of a management server."""
+HEARTBEAT_THRESHOLD = 7.5
+"""Seconds without a heartbeat after which a server counts as Down: four lost in a row, and then some."""
+
+
 class HostStatus(Enum):
     """What is known of a host's agent [CloudStack: com.cloud.host.Status]."""
 
@@ -145,10 +151,14 @@ class Server:
     heartbeat: float
     stopped: float | None = None
 
-    def state(self, now: float, threshold: float) -> ServerState:
-        """Up while the last heartbeat is at most ``threshold`` seconds old and no clean stop came after it."""
+    def state(self, now: float) -> ServerState:
+        """Up while the last heartbeat is recent and no clean stop came after it."""
         stopped = self.stopped is not None and self.stopped >= self.heartbeat
-        return ServerState.DOWN if stopped or now - self.heartbeat > threshold else ServerState.UP
+        return ServerState.DOWN if stopped or now - self.heartbeat > HEARTBEAT_THRESHOLD else ServerState.UP
+
+    def answers_to(self, address: str) -> bool:
+        """Tell whether an address of ``host`` means this server."""
+        return address in (self.address, self.name)
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,193 @@
+"""The list of servers that each agent should hold, and how agents come to hold it.
+
+An agent gets its list with ReadyCommand when it connects with another one, and with SetupMSListCommand after a change
+of ``host``, the algorithm or the interval. A new list alone moves nobody, so where its head is another server than the
+one that the agent is on, a second SetupMSListCommand with triggerHostLb follows, paced, so that a change of the whole
+fleet's lists does not become a storm of connections.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable, Attache
+from cloudlb.agents.directory import Directory
+from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
+from cloudlb.domain.host_list import HostList
+from cloudlb.domain.models import Host, HostId, ZoneId
+from cloudlb.domain.ports import Store, Transaction
+from cloudlb.net.periodic import Periodic
+from cloudlb.net.spawn import spawn
+from cloudlb.wire import Answer, Flag, SetupMSListCommand
+
+TICK = 0.1
+"""Seconds between the portions of a propagation."""
+LISTS_PER_TICK = 100
+"""1,000 lists a second: about a tenth of a core."""
+MOVES_PER_TICK = 5
+"""50 moves a second from one server: each costs another server a handshake and an admission."""
+ANSWER_TIMEOUT = 60.0
+"""Seconds that an agent has to acknowledge a list [IndirectAgentLBServiceImpl]."""
+
+
+class Peers(Protocol):
+    """What the lists need to know of the other servers."""
+
+    def is_alive(self, address: str) -> bool: ...
+    def is_own(self, address: str) -> bool: ...
+    def avoid(self, addresses: Sequence[str]) -> tuple[str, ...]: ...
+
+
+def ranks(txn: Transaction, algorithm: Algorithm, zones: set[ZoneId]) -> dict[HostId, int]:
+    """The place of each host in its zone, for the algorithm that asks for it; one query a zone."""
+    if algorithm is not Algorithm.ROUNDROBIN:
+        return {}
+    return {host_id: place for zone in zones for place, host_id in enumerate(txn.hosts.ids_in_zone(zone))}
+
+
+@frozen
+class Orders:
+    """What one agent should hold, and what it must be told for that."""
+
+    wanted: HostList
+    interval: int
+    send_list: bool
+    """The agent holds another list."""
+
+
+class Lists:
+    """Computes lists and brings them to the agents of this server."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        settings: LiveSettings,
+        directory: Directory,
+        peers: Peers,
+        clock: IReactorTime,
+        rng: random.Random,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._directory = directory
+        self._peers = peers
+        self._rng = rng
+        self._to_tell: deque[Attache] = deque()
+        self._to_move: deque[Attache] = deque()
+        self._ranks: Mapping[HostId, int] = {}
+        self._changes = 0
+        self._ticks = Periodic(clock, "send lists to agents", self._tick)
+        self._ticking = False
+        settings.observe(self._settings_changed)
+
+    def orders(self, host: Host, rank: int, held: HostList | None) -> Orders:
+        """Decide what a host's agent should hold, given what it holds."""
+        settings = self._settings.current
+        algorithm = settings.algorithm
+        wanted = host_list_for(algorithm, settings.servers, Place(host.facts.guid, rank), self._rng)
+        current = held is not None and is_current(algorithm, wanted, held)
+        interval = settings.check_interval(host.cluster.id if host.cluster else None)
+        return Orders(held if current and held else wanted, interval, not current)
+
+    def avoid_list(self) -> tuple[str, ...]:
+        """Servers of ``host`` that are known to be down."""
+        return self._peers.avoid(self._settings.current.servers)
+
+    def move_to_preferred(self, attache: Attache) -> None:
+        """Have an agent that got a new list go to its head, in its turn."""
+        self._to_move.append(attache)
+        self._work()
+
+    def _settings_changed(self) -> None:
+        spawn(self.propagate(), self.log, "propagate lists")
+
+    async def propagate(self) -> None:
+        """Bring every agent of this server what it should hold now."""
+        self._changes += 1
+        change, algorithm = self._changes, self._settings.current.algorithm
+        zones = {attache.host.zone.id for attache in self._directory}
+        places = await self._store.read(lambda txn: ranks(txn, algorithm, zones))
+        if change != self._changes:
+            return
+        self._ranks = places
+        # A later change starts over; who holds the right list by then is passed over.
+        self._to_tell = deque(self._directory)
+        self._work()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._to_tell.clear()
+        self._to_move.clear()
+        self._rest()
+
+    def _work(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._ticks.start(TICK, now=True)
+
+    def _rest(self) -> None:
+        self._ticking = False
+        self._ticks.stop()
+
+    def _tick(self) -> None:
+        for _ in range(min(LISTS_PER_TICK, len(self._to_tell))):
+            self._tell(self._to_tell.popleft())
+        moves = 0
+        while self._to_move and moves < MOVES_PER_TICK:
+            moves += self._trigger(self._to_move.popleft())
+        if not self._to_tell and not self._to_move:
+            self._rest()
+
+    def _tell(self, attache: Attache) -> None:
+        if not attache.owns_host:
+            return
+        orders = self.orders(attache.host, self._ranks.get(attache.host.id, 0), attache.held)
+        if orders.send_list or orders.interval != attache.check_interval:
+            spawn(self._send(attache, orders), self.log, "send a list")
+
+    async def _send(self, attache: Attache, orders: Orders) -> None:
+        if await self._setup(attache, orders.wanted, orders.interval, trigger=False) and orders.send_list:
+            self.move_to_preferred(attache)
+
+    def _trigger(self, attache: Attache) -> bool:
+        """Send the agent to the head of its list, if there is somebody; say whether it was sent."""
+        held = attache.held
+        if not attache.owns_host or held is None or attache.check_interval is None:
+            return False
+        if self._peers.is_own(held.preferred) or not self._peers.is_alive(held.preferred):
+            return False
+        self.log.info("host {name} is sent to {server}", name=attache.host.facts.name, server=held.preferred)
+        spawn(self._setup(attache, held, attache.check_interval, trigger=True), self.log, "move an agent")
+        return True
+
+    async def _setup(self, attache: Attache, wanted: HostList, interval: int, *, trigger: bool) -> bool:
+        command = SetupMSListCommand(
+            ms_list=wanted.addresses,
+            avoid_ms_list=self.avoid_list(),
+            lb_algorithm=wanted.algorithm,
+            lb_check_interval=interval,
+            trigger_host_lb=trigger,
+        )
+        try:
+            answers = await attache.send([command], timeout=ANSWER_TIMEOUT, flags=Flag.STOP_ON_ERROR)
+        except (AgentUnavailable, AgentTimedOut) as error:
+            self.log.warn("a list was not acknowledged: {error}", error=error)
+            return False
+        refusal = next((a.details for a in answers if isinstance(a, Answer) and not a.result), None)
+        if refusal is not None or not answers:
+            name = attache.host.facts.name
+            self.log.warn("host {name} did not take its list: {details}", name=name, details=refusal)
+            return False
+        # Only what an agent acknowledged counts as held, so that a change meanwhile is compared with that.
+        attache.held, attache.check_interval = wanted, interval
+        return True

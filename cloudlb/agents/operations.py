@@ -1,0 +1,89 @@
+"""What an operator may do to one host, from any server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cloudlb.agents.directory import REMOVED, Directory
+from cloudlb.domain.models import Host, HostId, HostStatus, Job, JobStatus, ServerId, ServerState
+from cloudlb.domain.ports import Bus, NotFound, Store, Transaction
+from cloudlb.net.spawn import spawn
+
+RECONNECT = "host.reconnect"
+"""An operator wants a host's agent to connect anew: {"host_id", "server_id", "job"}."""
+
+
+class Operations:
+    """The calls of the API that concern one host, and this server's part in those that others took."""
+
+    log = Logger()
+
+    def __init__(self, store: Store, bus: Bus, directory: Directory, clock: IReactorTime) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self.server_id = ServerId(0)
+        """Set when the server has joined its cluster."""
+        bus.subscribe(RECONNECT, self._reconnect_here)
+
+    async def reconnect_host(self, host_id: HostId, account_id: int) -> Job:
+        """Have a host's agent drop its link and come back, as a job that the server which holds the link ends.
+
+        Raises:
+            NotFound: there is no such host.
+        """
+        now = self._clock.seconds()
+
+        def work(txn: Transaction) -> Job:
+            host = txn.hosts.get(host_id)
+            if host is None or host.removed is not None:
+                raise NotFound(f"there is no host {host_id}")
+            job = txn.jobs.start(
+                command="reconnectHost", account_id=account_id, server_id=self.server_id, host_id=host_id, now=now
+            )
+            if host.status is HostStatus.UP and _is_up(txn, host, now):
+                payload = {"host_id": host_id, "server_id": host.server_id, "job": job.uuid}
+                txn.bus.publish(RECONNECT, payload, now)
+            else:
+                self._end(txn, job.uuid, f"host {host.facts.name} has no agent connected", now)
+            return job
+
+        return await self._store.run(work)
+
+    async def delete_host(self, host_id: HostId) -> bool:
+        """Remove a host: its link is closed, and its GUID is refused from now on. False if it was gone already."""
+        now = self._clock.seconds()
+
+        def work(txn: Transaction) -> bool:
+            removed = txn.hosts.remove(host_id, now)
+            if removed:
+                txn.bus.publish(REMOVED, {"host_id": host_id}, now)
+            return removed
+
+        return await self._store.run(work)
+
+    def _reconnect_here(self, payload: Mapping[str, Any]) -> None:
+        if payload["server_id"] == self.server_id:
+            spawn(self._reconnect(HostId(payload["host_id"]), payload["job"]), self.log, "reconnect a host")
+
+    async def _reconnect(self, host_id: HostId, job: str) -> None:
+        attache = self._directory.get(host_id)
+        now = self._clock.seconds()
+        if attache is None:
+            await self._store.run(lambda txn: self._end(txn, job, "its agent left before it could be told", now))
+            return
+        attache.close("an operator asked for a new connection")
+        await self._store.run(lambda txn: txn.jobs.finish(job, JobStatus.SUCCEEDED, 0, {"host_id": host_id}, now))
+
+    @staticmethod
+    def _end(txn: Transaction, job: str, reason: str, now: float) -> None:
+        # 534 is CloudStack's "resource unavailable".
+        txn.jobs.finish(job, JobStatus.FAILED, 534, {"errorcode": 534, "errortext": reason}, now)
+
+
+def _is_up(txn: Transaction, host: Host, now: float) -> bool:
+    return any(s.id == host.server_id and s.state(now) is ServerState.UP for s in txn.servers.all())

@@ -1,0 +1,111 @@
+"""Which management servers there are, and which live, by the heartbeats in their rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cloudlb._version import __version__
+from cloudlb.domain.models import HEARTBEAT_INTERVAL, Server, ServerId, ServerState
+from cloudlb.domain.ports import Store, Transaction
+from cloudlb.net.periodic import Periodic
+
+
+class Membership:
+    """This server's row, kept alive, and a picture of everyone's rows as old as one heartbeat at most."""
+
+    log = Logger()
+
+    def __init__(
+        self, store: Store, clock: IReactorTime, rng: random.Random, *, name: str, address: str, port: int
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._name = name
+        self._address = address
+        self._port = port
+        self._own: Server | None = None
+        self._states: dict[ServerId, ServerState] = {}
+        self._up: frozenset[str] = frozenset()
+        self._down: frozenset[str] = frozenset()
+        self._heartbeats = Periodic(clock, "heartbeat", self._beat)
+
+    @property
+    def own(self) -> Server:
+        """This server's row as it was registered."""
+        assert self._own is not None, "the server is not registered yet"
+        return self._own
+
+    async def join(self) -> None:
+        """Register this server, or find its row, and start the heartbeats."""
+        # 0 and -1 mean "no server" in packet headers.
+        candidate = ServerId(self._rng.randrange(1, 2**48))
+        now = self._clock.seconds()
+
+        def work(txn: Transaction) -> tuple[Server, Sequence[Server]]:
+            own = txn.servers.register(
+                name=self._name,
+                address=self._address,
+                port=self._port,
+                version=__version__,
+                candidate_id=candidate,
+                now=now,
+            )
+            return own, txn.servers.all()
+
+        self._own, servers = await self._store.run(work)
+        self._look(servers)
+        self._heartbeats.start(HEARTBEAT_INTERVAL)
+
+    async def leave(self) -> None:
+        """Stop the heartbeats and tell the others that this was a clean stop."""
+        self._heartbeats.stop()
+        if self._own is not None:
+            own, now = self._own.id, self._clock.seconds()
+            await self._store.run(lambda txn: txn.servers.stop(own, now))
+
+    async def servers(self) -> list[tuple[Server, ServerState]]:
+        """Every server with its state, fresh from the database."""
+        servers = await self._store.read(lambda txn: txn.servers.all())
+        now = self._clock.seconds()
+        return [(server, server.state(now)) for server in servers]
+
+    def is_alive(self, address: str) -> bool:
+        """Tell whether an address of ``host`` belongs to a server that lives."""
+        return address in self._up
+
+    def is_own(self, address: str) -> bool:
+        """Tell whether an address of ``host`` means this server."""
+        return self.own.answers_to(address)
+
+    def avoid(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``addresses`` that belong to a server known to be down: the avoid list for agents."""
+        return tuple(address for address in addresses if address in self._down)
+
+    async def _beat(self) -> None:
+        own, now = self.own.id, self._clock.seconds()
+
+        def work(txn: Transaction) -> tuple[bool, Sequence[Server]]:
+            return txn.servers.heartbeat(own, now), txn.servers.all()
+
+        known, servers = await self._store.run(work)
+        self._look(servers)
+        if not known:
+            self.log.warn("the row of this server is gone; registering it again")
+            await self.join()
+
+    def _look(self, servers: Sequence[Server]) -> None:
+        """Judge by ages at the time of reading: while the database is away nobody may grow old and seem dead."""
+        now = self._clock.seconds()
+        up, down = set[str](), set[str]()
+        for server in servers:
+            state = server.state(now)
+            (up if state is ServerState.UP else down).update((server.address, server.name))
+            if self._states.get(server.id, state) is not state:
+                self.log.info("server {name} is now {state}", name=server.name, state=state.value)
+            self._states[server.id] = state
+        self._up, self._down = frozenset(up), frozenset(down - up)

@@ -1,0 +1,140 @@
+"""The composition root of a management server: every part is made here, and here only."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from cloudlb.agents.admission import Admission
+from cloudlb.agents.directory import Directory
+from cloudlb.agents.listener import Listener
+from cloudlb.agents.lists import Lists
+from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.operations import Operations
+from cloudlb.bus.database_bus import DatabaseBus
+from cloudlb.cluster.membership import Membership
+from cloudlb.config import ServerConfig
+from cloudlb.net.tls import Identity, server_context
+from cloudlb.storage.database import Database
+from cloudlb.wire.link import Channel
+from cloudlb.wire.tls_channel import TlsChannel
+
+BACKLOG = 4096
+"""Connections that the kernel holds until they are accepted: a dead server's agents come all at once."""
+
+
+class TlsChannels:
+    """Makes the channels of accepted connections, with the strictness in force at that moment."""
+
+    def __init__(self, identity: Identity, settings: LiveSettings) -> None:
+        self._settings = settings
+        # Both now, so that a bad file shows at the start and not when somebody changes the setting.
+        self._contexts: dict[bool, ssl.SSLContext] = {
+            strict: server_context(identity, strict=strict) for strict in (True, False)
+        }
+
+    def __call__(self) -> TlsChannel:
+        """One channel."""
+        return TlsChannel(self._contexts[self._settings.current.auth_strictness], server_side=True)
+
+
+class Server(Service):
+    """One management server."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig,
+        database: Database,
+        rng: random.Random,
+        channel_factory: Callable[[], Channel] | None = None,
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Make the parts; nothing runs before the service starts.
+
+        Args:
+            reactor: IReactorTime and IReactorTCP.
+            channel_factory: what encrypts accepted connections, TLS by the configuration's files if None.
+            failed: called when the server could not start.
+        """
+        self.config = config
+        self.database = database
+        self.bus = DatabaseBus(database, reactor)
+        database.on_publish = self.bus.wake
+        self.settings = LiveSettings(database, self.bus, reactor)
+        self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
+        self.directory = Directory(database, self.bus, reactor)
+        self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
+        self.admission = Admission(
+            database, self.settings, self.directory, self.lists, reactor, rng, max_message=config.max_message
+        )
+        self.operations = Operations(database, self.bus, self.directory, reactor)
+        if channel_factory is None:
+            identity = Identity(
+                ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key
+            )
+            channel_factory = TlsChannels(identity, self.settings)
+        self.listener = Listener(config, reactor, channel_factory, self.admission.begin)
+        self._reactor = reactor
+        self._failed = failed
+        self._ports: list[IListeningPort] = []
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin to start; where that fails, the log says why."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted has no types there
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            await self.database.start()
+            await self.membership.join()
+            self.admission.server_id = self.operations.server_id = self.membership.own.id
+            await self.settings.load()
+            await self.bus.start()
+            await self.settings.load()
+            self.admission.liveness.start()
+            self._listen(self.config.port, self.listener, self.config.bind_address)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
+            self.log.critical("The server cannot start: {error}", error=error)
+            self.log.failure("Failed to start")
+            self._failed()
+            return
+        self.log.info(
+            "Management server {name} (msid {id}) listens for agents on {address} port {port}",
+            name=self.config.name,
+            id=self.membership.own.id,
+            address=self.config.bind_address,
+            port=self.config.port,
+        )
+
+    def _listen(self, port: int, factory: Any, interface: str) -> None:
+        self._ports.append(self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=interface))
+
+    def stopService(self) -> Deferred[None]:
+        """Let every agent go, write what is left and leave the cluster."""
+        super().stopService()  # type: ignore[no-untyped-call]  # as above
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        assert self._starting is not None
+        await self._starting
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        self.lists.stop()
+        self.listener.close()
+        await self.directory.dismiss("the server is stopping")
+        self.admission.close()
+        await self.admission.liveness.stop()
+        await self.membership.leave()
+        self.bus.stop()
+        await self.database.stop()

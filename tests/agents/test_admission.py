@@ -1,0 +1,234 @@
+"""From StartupCommands to Up, on a real database and a virtual clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.agents.admission import READY_TIMEOUT
+from cloudlb.domain.models import HostStatus, ResourceState
+from cloudlb.wire import (
+    AgentControlAnswer,
+    AgentControlCommand,
+    Answer,
+    CheckHealthCommand,
+    Flag,
+    PingAnswer,
+    PingCommand,
+    ReadyAnswer,
+    ReadyCommand,
+    ShutdownCommand,
+    StartupAnswer,
+    StartupRoutingCommand,
+    UnsupportedAnswer,
+)
+from tests.agents.server import FakeLink, ServerFixture
+
+RESPONSE = Flag(0)
+
+
+class AdmissionTests(SynchronousTestCase):
+    """One server."""
+
+    def setUp(self) -> None:
+        self.fixture = ServerFixture(Path(self.mktemp()).parent, host="127.0.0.1,127.0.0.2")
+        self.addCleanup(self.fixture.stop)
+
+    def make_ready(self, link: FakeLink) -> ReadyCommand:
+        """Answer the Ready that was sent last."""
+        header, ready = link.take()[-1]
+        assert isinstance(ready, ReadyCommand)
+        link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
+        return ready
+
+    def test_an_agent_becomes_up(self) -> None:
+        """StartupAnswer at once with host id 0, ReadyCommand with the real one, Up only when that is answered."""
+        link = self.fixture.startup(1)
+        (_, answer), (header, ready) = link.take()
+        self.assertEqual(answer, StartupAnswer(host_id=0, host_name="", host_uuid="", ping_interval=60))
+        assert isinstance(ready, ReadyCommand)
+        host = self.fixture.host(1)
+        self.assertEqual((ready.host_id, ready.host_uuid, ready.host_name), (host.id, host.uuid, "host-1"))
+        self.assertEqual(int(header.flags), 0x27)
+        self.assertEqual(host.status, HostStatus.CONNECTING)
+        link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
+        host = self.fixture.host(1)
+        self.assertEqual((host.status, host.resource_state), (HostStatus.UP, ResourceState.ENABLED))
+        self.assertEqual(host.server_id, self.fixture.server.membership.own.id)
+
+    def test_the_list_is_sent_where_it_differs(self) -> None:
+        """The agent of this test holds one server where the setting has two."""
+        ready = self.make_ready(self.fixture.startup(1))
+        self.assertEqual((ready.ms_host_list, ready.lb_algorithm), (("127.0.0.1", "127.0.0.2"), "static"))
+        self.assertEqual(ready.lb_check_interval, 0)
+
+    def test_the_list_is_not_sent_where_it_is_right(self) -> None:
+        """But the interval is, always."""
+        ready = self.make_ready(self.fixture.startup(1, ms_host_list="127.0.0.1,127.0.0.2@static"))
+        self.assertEqual((ready.ms_host_list, ready.lb_algorithm, ready.lb_check_interval), (None, None, 0))
+
+    def test_the_algorithms_name_counts(self) -> None:
+        """The same order under another name is another list."""
+        ready = self.make_ready(self.fixture.startup(1, ms_host_list="127.0.0.1,127.0.0.2@shuffle"))
+        self.assertEqual(ready.lb_algorithm, "static")
+
+    def test_an_unknown_zone_is_refused_for_good(self) -> None:
+        """With a ReadyCommand whose details say why, then the link is closed; no row is made."""
+        link = self.fixture.startup(1, data_center="nowhere")
+        header, ready = link.take()[-1]
+        assert isinstance(ready, ReadyCommand)
+        self.assertIn("nowhere", ready.details or "")
+        self.assertEqual((int(header.flags), header.sequence, header.agent_id), (0x7, -1, -1))
+        self.assertIsNotNone(link.ended)
+        link.lose()
+        self.assertRaises(AssertionError, self.fixture.host, 1)
+
+    def test_a_startup_that_does_not_do_is_answered_with_false(self) -> None:
+        """And nothing else is sent."""
+        link = FakeLink()
+        self.fixture.begin(link, [StartupRoutingCommand()])
+        ((_, answer),) = link.take()
+        assert isinstance(answer, StartupAnswer)
+        self.assertFalse(answer.result)
+        self.assertIsNotNone(link.ended)
+
+    def test_a_lost_link_makes_the_host_disconnected(self) -> None:
+        """And the directory forgets it."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        self.assertEqual(len(self.fixture.server.directory), 1)
+        link.lose()
+        self.assertEqual(self.fixture.host(1).status, HostStatus.DISCONNECTED)
+        self.assertEqual(len(self.fixture.server.directory), 0)
+
+    def test_a_newer_link_supersedes_an_older_one(self) -> None:
+        """What the older one says or suffers later changes nothing."""
+        old = self.fixture.startup(1)
+        self.make_ready(old)
+        new = self.fixture.startup(1)
+        self.make_ready(new)
+        old.lose()
+        self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
+        self.assertEqual(self.fixture.host(1).session, 2)
+        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
+        assert attache is not None
+        self.assertIs(attache.link, new)
+
+    def test_a_superseded_link_is_closed_when_nothing_is_under_way(self) -> None:
+        """After a moment in which the agent may close it itself."""
+        old = self.fixture.startup(1)
+        self.make_ready(old)
+        self.fixture.startup(1)
+        self.assertIsNone(old.ended)
+        self.fixture.advance(3)
+        self.assertIsNotNone(old.ended)
+        old.lose()
+
+    def test_a_transferred_host_stays_up(self) -> None:
+        """An agent that moves is Up all the while."""
+        self.make_ready(self.fixture.startup(1))
+        self.fixture.startup(1, connection_transferred=True)
+        self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
+
+    def test_pings_are_answered_and_stamped_in_batches(self) -> None:
+        """The answer echoes the ping; the database learns of it later."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        self.fixture.advance(1)
+        link.receive([PingCommand(host_id=1)], sequence=5, flags=Flag.REQUEST | Flag.STOP_ON_ERROR)
+        heard = self.fixture.reactor.seconds()
+        ((header, answer),) = link.take()
+        assert isinstance(answer, PingAnswer) and answer.command is not None
+        self.assertEqual((header.sequence, int(header.flags), answer.command["hostId"]), (5, 0x22, 1))
+        self.assertNotEqual(self.fixture.host(1).last_heard, heard)
+        self.fixture.advance(11)
+        self.assertEqual(self.fixture.host(1).last_heard, heard)
+
+    def test_a_silent_agent_is_dropped(self) -> None:
+        """After two and a half ping intervals, and no earlier."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        self.fixture.advance(149)
+        self.assertIsNone(link.ended)
+        self.fixture.advance(3)
+        self.assertIn("no ping", link.ended or "")
+        link.lose()
+
+    def test_an_agent_that_never_becomes_ready_is_dropped(self) -> None:
+        """Its row must not stay Connecting."""
+        link = self.fixture.startup(1)
+        link.receive([PingCommand()], sequence=1)
+        self.fixture.advance(READY_TIMEOUT + 1)
+        self.assertIn("ReadyCommand", link.ended or "")
+        link.lose()
+        self.assertEqual(self.fixture.host(1).status, HostStatus.DISCONNECTED)
+
+    def test_a_shutdown_closes_the_link_without_an_answer(self) -> None:
+        """The host is Disconnected."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        link.receive([ShutdownCommand(reason="sig.kill")], sequence=-1)
+        self.assertEqual(link.take(), [])
+        self.assertIsNotNone(link.ended)
+        link.lose()
+        self.assertEqual(self.fixture.host(1).status, HostStatus.DISCONNECTED)
+
+    def test_every_request_gets_an_answer(self) -> None:
+        """What nobody knows is unsupported; what does not parse is a failure."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        link.receive([AgentControlCommand(), CheckHealthCommand()], sequence=3)
+        self.assertEqual([type(content) for _, content in link.take()], [AgentControlAnswer, UnsupportedAnswer])
+
+    def test_startup_on_an_admitted_link(self) -> None:
+        """Each command gets its own answer, and the host is admitted anew."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        again = StartupRoutingCommand(
+            guid="guid-1-SimulatorResource", name="host-1", data_center="1", pod="1", cluster="1"
+        )
+        link.receive([again, again], sequence=9)
+        answers = [content for _, content in link.take() if isinstance(content, StartupAnswer)]
+        self.assertEqual([answer.host_id for answer in answers], [self.fixture.host(1).id] * 2)
+
+    def test_a_deleted_host_is_refused(self) -> None:
+        """Its link is closed, and it cannot come back by itself."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        operations = self.fixture.server.operations
+        self.successResultOf(Deferred.fromCoroutine(operations.delete_host(self.fixture.host(1).id)))
+        self.fixture.advance(1)
+        self.assertIsNotNone(link.ended)
+        link.lose()
+        link = self.fixture.startup(1)
+        _, ready = link.take()[-1]
+        assert isinstance(ready, ReadyCommand)
+        self.assertIn("deleted", ready.details or "")
+
+    def test_a_request_to_an_agent_gets_its_answer(self) -> None:
+        """And none once the link is gone."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
+        assert attache is not None
+        answered = attache.send([CheckHealthCommand()], timeout=5)
+        ((header, _),) = link.take()
+        link.receive([Answer(details="fine")], sequence=header.sequence, flags=RESPONSE)
+        self.assertEqual(self.successResultOf(answered), [Answer(details="fine")])
+        waiting = attache.send([CheckHealthCommand()], timeout=5)
+        link.lose("gone")
+        self.assertIn("gone", str(self.failureResultOf(waiting).value))
+
+    def test_a_request_times_out(self) -> None:
+        """A late answer is nobody's."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
+        assert attache is not None
+        waiting = attache.send([CheckHealthCommand()], timeout=5)
+        ((header, _),) = link.take()
+        self.fixture.advance(5.1)
+        self.assertIn("in time", str(self.failureResultOf(waiting).value))
+        link.receive([Answer()], sequence=header.sequence, flags=RESPONSE)
