@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import ClassVar
 
+from twisted.internet.interfaces import IReactorTime
+
 from cloudlb.wire import (
     Answer,
     CheckHealthAnswer,
@@ -76,8 +78,8 @@ class ServerResource(ABC):
     """True: :meth:`execute` may block, and runs on the resource's own threads, several at a time."""
 
     @abstractmethod
-    def configure(self, properties: Mapping[str, str]) -> None:
-        """Take what stands in agent.properties; called once, before anything else.
+    def configure(self, properties: Mapping[str, str], clock: IReactorTime) -> None:
+        """Take what stands in agent.properties, and the clock to tell time by; called once, before anything else.
 
         Raises:
             InvalidProperty: the agent does not start.

@@ -1,0 +1,331 @@
+"""The agent of one host: which session is in charge, and what becomes of it.
+
+At most one session is in charge. While there is none, the factory walks down the list; while it is up, a move may try
+other servers, and the session that it brings up takes over. The old one then answers what is under way on it and goes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from agent.config import HOST, LAST_GOOD, AgentConfig
+from agent.factory import AgentFactory
+from agent.hosts import Hosts
+from agent.move import Move
+from agent.preferred import PreferredCheck
+from agent.properties import AgentProperties
+from agent.session import MAX_MESSAGE, NO_SEQUENCE, PING_INTERVAL, Phase, Placement, Session
+from cloudlb import __version__
+from cloudlb.domain.addresses import InvalidAddress, normalize_address
+from cloudlb.domain.host_list import HostList
+from cloudlb.net.link_protocol import LinkProtocol
+from cloudlb.resource.dispatch import Dispatch
+from cloudlb.resource.interface import PingCommand, ServerResource, StartupCommand
+from cloudlb.wire import Answer, Command, Opaque, ShutdownCommand
+from cloudlb.wire.link import Channel, Link
+from cloudlb.wire.tls_channel import TlsChannel
+
+STOP_TIMEOUT = 5.0
+"""Seconds that requests under way have to be answered when the agent stops."""
+SIG_KILL = "sig.kill"
+"""The reason of a stop on request [ShutdownCommand.Requested]."""
+
+ChannelFactory = Callable[[str, bool], Channel]
+"""Makes the client's end of a link, given the server's address and whether it needs TLS 1.2."""
+
+
+class HostAgent:
+    """Owner of the sessions."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: AgentConfig,
+        properties: AgentProperties,
+        resource: ServerResource,
+        dispatch: Dispatch,
+        channel_factory: ChannelFactory,
+        rng: random.Random,
+    ) -> None:
+        """Prepare; :meth:`start` begins.
+
+        Args:
+            reactor: IReactorTCP and IReactorTime.
+            config: from agent.properties.
+            properties: the same file, to write lists to.
+            resource: configured.
+            dispatch: carries requests to it.
+            channel_factory: TLS, or none in tests.
+            rng: for pauses and first pings.
+        """
+        self.host_id = NO_SEQUENCE
+        self.session: Session | None = None
+        """The session in charge, which may still be connecting."""
+        self._who = f"{config.name} ({config.guid})"
+        self._reactor = reactor
+        self._config = config
+        self._properties = properties
+        self._resource = resource
+        self._dispatch = dispatch
+        self._channel_factory = channel_factory
+        self._rng = rng
+        self._hosts = Hosts(
+            config.hosts, rng, base=config.backoff, bound=config.max_backoff, last_good=config.last_good
+        )
+        self._preferred = PreferredCheck(reactor, config.check_interval, self.check_preferred)
+        self._factory = AgentFactory(reactor, self._hosts, config.port, self._open_in_charge)
+        self._move: Move | None = None
+        self._needs_tls12: set[str] = set()
+        self._sessions: set[Session] = set()
+        self._stopped: Deferred[None] | None = None
+        self._stop_deadline: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Look for a server."""
+        self._log.info("{who} looks for a server: {hosts}", who=self._who, hosts=str(self._hosts.current))
+        self._factory.retry()
+
+    def stop(self) -> Deferred[None]:
+        """Say good-bye; fires when every link is gone, within a bounded time."""
+        self._stop_looking()
+        if not self._sessions:
+            return succeed(None)
+        self._stopped = Deferred()
+        self._stop_deadline = self._reactor.callLater(STOP_TIMEOUT, self._hurry)
+        for session in list(self._sessions):
+            if session is self.session:
+                session.leave(ShutdownCommand(reason=SIG_KILL))
+        return self._stopped
+
+    # What sessions tell; see SessionOwner.
+
+    def startups(self, session: Session) -> Sequence[StartupCommand]:
+        """What to introduce the host with."""
+        config = self._config
+        resource_name = type(self._resource).__name__
+        return [
+            evolve(
+                command,
+                guid=f"{config.guid}-{resource_name}",
+                resource_name=resource_name,
+                name=config.name,
+                data_center=config.zone,
+                pod=config.pod,
+                cluster=config.cluster,
+                version=__version__,
+                host_id=None if self.host_id == NO_SEQUENCE else self.host_id,
+                private_ip_address=command.private_ip_address or session.local_address,
+                ms_host_list=str(self._hosts.current),
+                connection_transferred=session.transferred,
+            )
+            for command in self._resource.startup()
+        ]
+
+    def ping(self) -> PingCommand:
+        """The next ping: the resource's, or a bare one, since the agent is alive even if the resource is not well."""
+        try:
+            return self._resource.ping(self.host_id)
+        except Exception:  # noqa: BLE001 - a resource must not cost the host its server
+            self._log.failure("The resource of {name} cannot say how the host is", name=self._config.name)
+            return PingCommand(host_type="Routing", host_id=self.host_id)
+
+    def execute(
+        self, contents: Sequence[Command | Answer | Opaque], *, in_sequence: bool, stop_on_error: bool
+    ) -> Deferred[list[Answer]]:
+        """Carry out a request."""
+        return self._dispatch.execute(contents, in_sequence=in_sequence, stop_on_error=stop_on_error)
+
+    def session_up(self, session: Session) -> None:
+        """Take the host there, and let go of the server that it was on."""
+        if self._move is not None and session is self._move.session:
+            self._move = None
+            left, self.session = self.session, session
+            if left is not None:
+                self._log.info("{who} moves from {old} to {new}", who=self._who, old=left.address, new=session.address)
+                left.leave()
+        self._hosts.worked(session.address)
+        self._log.info(
+            "{who} is up as host {host_id} on {server}",
+            who=self._who,
+            host_id=self.host_id,
+            server=session.address,
+        )
+        self._preferred.start()
+
+    def placed(self, session: Session, placement: Placement) -> None:
+        """Remember what a server has said."""
+        now = self._reactor.seconds()
+        if placement.servers is not None:
+            self._take_list(session, HostList.parse(f"{','.join(placement.servers)}@{placement.algorithm or ''}"))
+        if placement.avoid is not None:
+            self._hosts.avoid(_normalized(placement.avoid), now)
+        if placement.servers is not None or placement.check_interval is not None:
+            self._preferred.configure(placement.check_interval, self._hosts.current.algorithm)
+
+    def check_preferred(self) -> None:
+        """Move to a server that stands higher in the list than the one we are on, if one takes us."""
+        session = self._movable()
+        if session is not None and self._move is None:
+            self._begin_move(self._hosts.better_than(session.address, self._reactor.seconds()))
+
+    def leave_server(self, session: Session) -> None:
+        """Move to another server of the list, because this one wants to be rid of us."""
+        if session is not self._movable():
+            return
+        others = self._hosts.others(session.address, self._reactor.seconds())
+        self._log.info("{server} asks {who} to move", who=self._who, server=session.address)
+        if self._move is None:
+            self._begin_move(others)
+        else:
+            self._move.redirect(others)
+
+    def session_refused(self, session: Session, reason: str) -> None:
+        """Keep asking, but not soon."""
+        self._log.error("{server} refuses {who}: {reason}", who=self._who, server=session.address, reason=reason)
+        if session is self.session:
+            self._hosts.refused()
+
+    def stopped_by_server(self, session: Session, reason: str) -> None:
+        """Look for no server any more: a deleted host that came back would only be in the way."""
+        if session is not self.session:
+            return
+        self._log.critical(
+            "{server} has sent {who} away: {reason}. It stays away until the agent is restarted",
+            who=self._who,
+            server=session.address,
+            reason=reason,
+        )
+        self._stop_looking()
+
+    def session_over(self, session: Session, reason: str) -> None:
+        """Go on without the session."""
+        self._sessions.discard(session)
+        channel = session.link.channel
+        if isinstance(channel, TlsChannel) and channel.version == "TLSv1.3" and not channel.is_cloudlb:
+            # CloudStack's server: its TLS 1.3 breaks the framing.
+            self._needs_tls12.add(session.address)
+            reason = "it needs TLS 1.2, which it is offered from now on"
+            again = True
+        else:
+            again = False
+        if self._move is not None and session is self._move.session:
+            self._log.info("Cannot move to {server}: {reason}", server=session.address, reason=reason)
+            if again:
+                self._move.again()
+            else:
+                self._move.next()
+        elif session is self.session:
+            self.session = None
+            self._lost(session, reason, again=again)
+        if self._stopped is not None and not self._sessions:
+            self._all_gone(self._stopped)
+
+    # Our own.
+
+    def _open(self, address: str, *, transferred: bool) -> Session:
+        session = Session(
+            address,
+            self,
+            self._reactor,
+            self._rng,
+            ping_retries=self._config.ping_retries,
+            transferred=transferred,
+        )
+        session.link = LinkProtocol(
+            Link(self._channel_factory(address, address in self._needs_tls12), MAX_MESSAGE),
+            session,
+            self._reactor,
+            handshake_timeout=self._config.handshake_timeout,
+            user_timeout=PING_INTERVAL,
+        )
+        self._sessions.add(session)
+        return session
+
+    def _open_in_charge(self, address: str) -> LinkProtocol:
+        self.session = self._open(address, transferred=False)
+        return self.session.link
+
+    def _movable(self) -> Session | None:
+        session = self.session
+        return session if session is not None and session.phase is Phase.UP else None
+
+    def _begin_move(self, candidates: Sequence[str]) -> None:
+        if candidates:
+            self._move = Move(
+                self._reactor,
+                self._config.port,
+                candidates,
+                lambda address: self._open(address, transferred=True),
+                self._move_failed,
+            )
+            self._move.next()
+
+    def _move_failed(self) -> None:
+        self._move = None
+        if self.session is not None:
+            self._log.info("{who} stays on {server}", who=self._who, server=self.session.address)
+
+    def _lost(self, session: Session, reason: str, *, again: bool) -> None:
+        if session.phase is Phase.LEAVING:
+            self._log.info("{who} has left {server}", who=self._who, server=session.address)
+        elif session.phase is Phase.UP:
+            self._log.warn("{who} has lost {server}: {reason}", who=self._who, server=session.address, reason=reason)
+            self._hosts.lost(session.address, self._reactor.seconds() - session.up_since)
+            self._preferred.stop()
+        else:
+            self._log.info("No session with {server}: {reason}", server=session.address, reason=reason)
+        if again:
+            self._hosts.again(session.address)
+        move, self._move = self._move, None
+        if move is not None and move.session is not None and move.session.phase is Phase.STARTING:
+            # The other server has our StartupCommands already: it is as good as any attempt to come.
+            self.session = move.session
+            return
+        if move is not None:
+            move.cancel()
+        self._factory.retry()
+
+    def _take_list(self, session: Session, hosts: HostList) -> None:
+        if hosts == self._hosts.current:
+            return
+        changes = {HOST: str(hosts)}
+        if session.address not in hosts.addresses:
+            # One bad list must not strand the agent, not even if it is restarted.
+            changes[LAST_GOOD] = session.address
+        self._hosts.replace(hosts)
+        self._properties.set(changes)
+        self._log.info("{who} has a new list of servers: {hosts}", who=self._who, hosts=str(hosts))
+
+    def _stop_looking(self) -> None:
+        self._factory.stopTrying()
+        self._preferred.stop()
+        move, self._move = self._move, None
+        if move is not None:
+            move.cancel()
+
+    def _hurry(self) -> None:
+        for session in list(self._sessions):
+            session.finish()
+
+    def _all_gone(self, stopped: Deferred[None]) -> None:
+        self._stopped = None
+        if self._stop_deadline is not None and self._stop_deadline.active():
+            self._stop_deadline.cancel()
+        stopped.callback(None)
+
+
+def _normalized(addresses: Iterable[str]) -> Iterable[str]:
+    for address in addresses:
+        # What is no address is in no list either.
+        with suppress(InvalidAddress):
+            yield normalize_address(address)

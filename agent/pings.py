@@ -1,0 +1,55 @@
+"""When to ping, and when to give a server up. Pure: time is passed in.
+
+Once a ping is not answered within interval / retries, the next ones follow at that distance, and with ``retries`` of
+them unanswered the server is lost. A server that goes silent just after it answered a ping at second 0 gets the next
+ping at ``interval``, leaves ``retries`` of them unanswered up to twice the interval, and is left then: within 2
+intervals of its last sign of life, whatever the two numbers are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Pings:
+    """The pings of one session."""
+
+    def __init__(self, interval: float, retries: int, first_at: float) -> None:
+        """Start the schedule.
+
+        Args:
+            interval: seconds between pings that are answered.
+            retries: unanswered pings that mean lost, at least 1.
+            first_at: when the first ping is due.
+        """
+        self._interval = interval
+        self._retries = retries
+        self._next_at = first_at
+        self._last_at = first_at
+        self._unanswered: deque[int] = deque()
+
+    @property
+    def next_at(self) -> float:
+        """When to look at :attr:`lost`, and to ping if it is not."""
+        return self._next_at
+
+    @property
+    def lost(self) -> bool:
+        """Whether the server counts as lost when :attr:`next_at` has come."""
+        return len(self._unanswered) >= self._retries
+
+    def sent(self, sequence: int, now: float) -> None:
+        """Note a ping."""
+        self._unanswered.append(sequence)
+        self._last_at = now
+        self._next_at = now + self._interval / self._retries
+
+    def answered(self, sequence: int) -> bool:
+        """Note an answer; False if it answers no ping. It vouches for the earlier pings, not for later ones."""
+        if sequence not in self._unanswered:
+            return False
+        while self._unanswered.popleft() != sequence:
+            pass
+        if not self._unanswered:
+            self._next_at = self._last_at + self._interval
+        return True

@@ -1,0 +1,149 @@
+"""The composition of one agent. Several live in one process without knowing of each other."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from agent.config import AgentConfig, InvalidConfiguration, load_agent_config
+from agent.host_agent import ChannelFactory, HostAgent
+from agent.properties import AgentProperties, RunBlocking, Write
+from agent.resources import UnknownResource, load_resource
+from cloudlb.net.atomic_file import write_atomically
+from cloudlb.net.tls import Identity, TlsConfigurationError, client_context
+from cloudlb.resource.dispatch import Dispatch
+from cloudlb.resource.interface import InvalidProperty, ServerResource
+from cloudlb.wire.link import Channel
+from cloudlb.wire.tls_channel import TlsChannel
+
+
+class AgentService(Service):
+    """Runs an agent from start to stop."""
+
+    def __init__(
+        self, agent: HostAgent, properties: AgentProperties, resource: ServerResource, threads: ThreadPool | None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            agent: built, not started.
+            properties: its file.
+            resource: configured.
+            threads: of a blocking resource.
+        """
+        self.agent = agent
+        self._properties = properties
+        self._resource = resource
+        self._threads = threads
+
+    def startService(self) -> None:
+        """Look for a server."""
+        super().startService()
+        if self._threads is not None:
+            self._threads.start()
+        self.agent.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Leave the server with a good-bye, within a bounded time."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self.agent.stop()
+        await self._properties.close()
+        self._resource.close()
+        if self._threads is not None:
+            # It waits for every call to return, which a hung hypervisor may never do: not here.
+            Thread(target=self._threads.stop, daemon=True).start()
+
+
+def build(
+    reactor: Any,
+    path: Path,
+    rng: random.Random,
+    *,
+    resource: ServerResource | None = None,
+    channel_factory: ChannelFactory | None = None,
+    run_blocking: RunBlocking | None = None,
+    write: Write = write_atomically,
+) -> AgentService:
+    """Build an agent from its agent.properties.
+
+    Args:
+        reactor: IReactorTCP and IReactorTime; IReactorThreads too, unless ``run_blocking`` is given and the resource
+            is not blocking.
+        path: of the file, which is also written to.
+        rng: for pauses and first pings.
+        resource: instead of the one that the file names; configured here.
+        channel_factory: instead of TLS with the files that the file names.
+        run_blocking: runs what waits for a disk; the reactor's thread pool unless given.
+        write: writes the file.
+
+    Raises:
+        InvalidConfiguration: the file, or something that it names, does not do.
+    """
+    config, values = load_agent_config(path)
+    try:
+        resource = resource or load_resource(config.resource)
+        resource.configure(values, reactor)
+        channel_factory = channel_factory or tls_channels(config)
+    except (UnknownResource, InvalidProperty, TlsConfigurationError) as error:
+        raise InvalidConfiguration(f"{path}: {error}") from error
+    threads = _threads(config, resource)
+    properties = AgentProperties(path, reactor, run_blocking or _on_reactor_threads(reactor), write)
+    dispatch = Dispatch(
+        resource,
+        reactor,
+        workers=config.workers,
+        in_thread=None if threads is None else partial(deferToThreadPool, reactor, threads),
+    )
+    agent = HostAgent(reactor, config, properties, resource, dispatch, channel_factory, rng)
+    return AgentService(agent, properties, resource, threads)
+
+
+def tls_channels(config: AgentConfig) -> ChannelFactory:
+    """Make channels with the agent's identity.
+
+    Raises:
+        InvalidConfiguration: no CA is named.
+        TlsConfigurationError: a file cannot be used.
+    """
+    if config.ca is None:
+        raise InvalidConfiguration("tls.ca is missing: without it any server could take the host")
+    identity = Identity(ca=config.ca, certificate=config.certificate, private_key=config.private_key)
+    contexts: dict[bool, ssl.SSLContext] = {False: client_context(identity)}
+
+    def channel(address: str, tls12: bool) -> Channel:
+        if tls12 not in contexts:
+            contexts[tls12] = client_context(identity, tls12=tls12)
+        return TlsChannel(contexts[tls12], server_side=False)
+
+    return channel
+
+
+def _threads(config: AgentConfig, resource: ServerResource) -> ThreadPool | None:
+    if not resource.blocking:
+        return None
+    threads = ThreadPool(0, config.workers, name=f"resource of {config.name}")
+    threads.threadFactory = _DaemonThread
+    return threads
+
+
+class _DaemonThread(Thread):
+    """A thread that a process that ends does not wait for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, daemon=True)
+
+
+def _on_reactor_threads(reactor: Any) -> RunBlocking:
+    return partial(deferToThreadPool, reactor, reactor.getThreadPool())

@@ -1,0 +1,411 @@
+"""One session: what the agent and one server say to each other on one link.
+
+The agent introduces its host (StartupCommands), the server answers with the ping interval and, once it has admitted the
+host, sends ReadyCommand: the session is up. From then on the agent pings, and the server sends requests; their answers
+go out on the link that the requests came on, also while the session is being left for another one.
+
+A session decides nothing about servers: it tells its owner.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from agent.pings import Pings
+from cloudlb.domain.host_list import InvalidHostList
+from cloudlb.net.certificate_names import CertificateMismatch, check_server_name
+from cloudlb.net.link_protocol import LinkProtocol
+from cloudlb.net.socket_options import set_user_timeout, socket_of
+from cloudlb.wire import (
+    Answer,
+    BodyError,
+    Command,
+    Flag,
+    Header,
+    MigrateAgentConnectionAnswer,
+    MigrateAgentConnectionCommand,
+    Opaque,
+    PacketError,
+    PingAnswer,
+    PingCommand,
+    ReadyAnswer,
+    ReadyCommand,
+    SetupMSListAnswer,
+    SetupMSListCommand,
+    ShutdownCommand,
+    StartupAnswer,
+    StartupCommand,
+    read_body,
+    read_contents,
+    read_header,
+    response_flags,
+    write_contents,
+    write_packet,
+)
+from cloudlb.wire.tls_channel import TlsChannel
+
+STARTUP_TIMEOUT = 60.0
+"""Seconds from the StartupCommands to ReadyCommand; a busy server holds agents back rather than turn them away."""
+PING_INTERVAL = 60
+"""Seconds between pings where the server names no interval [Agent.DEFAULT_PING_INTERVAL]."""
+MAX_MESSAGE = 16 * 2**20
+"""Bytes of one message, inflated."""
+NO_SEQUENCE = -1
+"""Of a request that gets no answer, and of an agent without an id."""
+
+
+class Phase(Enum):
+    """How far a session has come."""
+
+    CONNECTING = "connecting"
+    """The handshake is under way."""
+    STARTING = "starting"
+    """StartupCommands were sent."""
+    UP = "up"
+    LEAVING = "leaving"
+    """Another session has taken over, or the agent stops; what is under way here is still answered here."""
+    OVER = "over"
+
+
+@frozen(kw_only=True)
+class Placement:
+    """What a server says about where the agent should be; None: nothing new."""
+
+    servers: tuple[str, ...] | None
+    algorithm: str | None
+    check_interval: int | None
+    avoid: tuple[str, ...] | None
+
+
+class SessionOwner(Protocol):
+    """The agent, as its sessions see it."""
+
+    host_id: int
+    """What servers call the host; NO_SEQUENCE before the first registration."""
+
+    def startups(self, session: Session) -> Sequence[StartupCommand]:
+        """What to introduce the host with."""
+
+    def ping(self) -> PingCommand:
+        """The next ping; never fails."""
+
+    def execute(
+        self, contents: Sequence[Command | Answer | Opaque], *, in_sequence: bool, stop_on_error: bool
+    ) -> Deferred[list[Answer]]:
+        """Carry out a request; never fails."""
+
+    def session_up(self, session: Session) -> None:
+        """The server has admitted the host."""
+
+    def placed(self, session: Session, placement: Placement) -> None:
+        """The server has said where the agent should be. Raises InvalidHostList if that makes no sense."""
+
+    def check_preferred(self) -> None:
+        """The server wants the agent on the head of its list now."""
+
+    def leave_server(self, session: Session) -> None:
+        """The server wants the agent to move to another one of its list."""
+
+    def session_refused(self, session: Session, reason: str) -> None:
+        """The server will not have this host; session_over follows."""
+
+    def stopped_by_server(self, session: Session, reason: str) -> None:
+        """The server wants the agent gone; session_over follows."""
+
+    def session_over(self, session: Session, reason: str) -> None:
+        """The link is gone; told once."""
+
+
+class Session:
+    """The owner of one link, from connection to end."""
+
+    _log = Logger()
+    link: LinkProtocol
+    """Set right after construction, since the two need each other."""
+
+    def __init__(
+        self,
+        address: str,
+        owner: SessionOwner,
+        clock: IReactorTime,
+        rng: random.Random,
+        *,
+        ping_retries: int,
+        transferred: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            address: of the server, as it stands in the list; its certificate must be for it.
+            owner: is told what happens.
+            clock: for pings and deadlines.
+            rng: spreads the first pings of a fleet that lost its server at one moment.
+            ping_retries: unanswered pings that mean lost.
+            transferred: the host is up on another server, and comes from there.
+        """
+        self.address = address
+        self.transferred = transferred
+        self.phase = Phase.CONNECTING
+        self.up_since = 0.0
+        self._owner = owner
+        self._clock = clock
+        self._rng = rng
+        self._ping_retries = ping_retries
+        self._sequence = 0
+        self._startup_sequence = NO_SEQUENCE
+        self._ping_interval = PING_INTERVAL
+        self._pings: Pings | None = None
+        self._timer: IDelayedCall | None = None
+        """The deadline of the start, later the next ping."""
+        self._under_way = 0
+        self._farewell: ShutdownCommand | None = None
+
+    @property
+    def local_address(self) -> str | None:
+        """Our own address on the link."""
+        return getattr(self.link.transport.getHost(), "host", None)
+
+    # What the owner asks for.
+
+    def leave(self, farewell: ShutdownCommand | None = None) -> None:
+        """Close the link when every request on it is answered, with a last word if the host goes away altogether."""
+        if self.phase not in (Phase.STARTING, Phase.UP):
+            self.link.abort("left")
+            return
+        self._stop_timer()
+        self.phase = Phase.LEAVING
+        self._farewell = farewell
+        if self._under_way == 0:
+            self.finish()
+
+    def finish(self) -> None:
+        """Close a link that is being left, whatever is still under way."""
+        if self._farewell is not None:
+            self._send(NO_SEQUENCE, [self._farewell], Flag.REQUEST | Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
+        self.link.close("left")
+
+    # What the link tells.
+
+    def link_established(self, link: LinkProtocol) -> None:
+        """Introduce the host, to the right server."""
+        if isinstance(link.channel, TlsChannel):
+            try:
+                check_server_name(link.channel.peer_certificate or b"", self.address)
+            except CertificateMismatch as error:
+                link.abort(str(error))
+                return
+        self.phase = Phase.STARTING
+        self._timer = self._clock.callLater(
+            STARTUP_TIMEOUT, link.abort, f"the server has not admitted the host within {STARTUP_TIMEOUT:g} s"
+        )
+        self._introduce()
+
+    def message_received(self, link: LinkProtocol, message: bytes) -> None:
+        """Take an answer or a request; what cannot be read is answered if it is a request."""
+        try:
+            header = read_header(message)
+            body = read_body(message, header, MAX_MESSAGE)
+        except PacketError as error:
+            link.close(f"the server broke the protocol: {error}")
+            return
+        try:
+            contents = read_contents(body)
+        except BodyError as error:
+            self._log.error("A message of {server} cannot be read: {error}", server=self.address, error=error)
+            if header.is_request:
+                self._answer(header, [Answer(result=False, details=f"The request cannot be read: {error}")])
+            return
+        if header.is_request:
+            self._requested(header, contents)
+        else:
+            self._answered(header.sequence, contents)
+
+    def link_lost(self, link: LinkProtocol, reason: str) -> None:
+        """Stop."""
+        self._stop_timer()
+        if self._under_way:
+            self._log.warn(
+                "{count} requests of {server} are under way and cannot be answered there any more",
+                count=self._under_way,
+                server=self.address,
+            )
+        # The owner sees how far the session had come.
+        self._owner.session_over(self, reason)
+        self.phase = Phase.OVER
+
+    # Requests of the server.
+
+    def _requested(self, header: Header, contents: Sequence[Command | Answer | Opaque]) -> None:
+        match contents:
+            case [ReadyCommand() as command]:
+                self._ready(header, command)
+            case [SetupMSListCommand() as command]:
+                details = self._placed(
+                    command.ms_list, command.lb_algorithm, command.lb_check_interval, command.avoid_ms_list
+                )
+                self._answer(header, [SetupMSListAnswer(result=details is None, details=details)])
+                if command.trigger_host_lb and details is None:
+                    self._owner.check_preferred()
+            case [MigrateAgentConnectionCommand() as command]:
+                details = self._placed(
+                    command.ms_list, command.lb_algorithm, command.lb_check_interval, command.avoid_ms_list
+                )
+                self._answer(header, [MigrateAgentConnectionAnswer(result=details is None, details=details)])
+                if details is None:
+                    self._owner.leave_server(self)
+            case [ShutdownCommand() as command]:
+                self._answer(header, [Answer()])
+                self._owner.stopped_by_server(self, command.reason or "no reason given")
+                self.link.close("stopped by the server")
+            case _:
+                self._carry_out(header, contents)
+
+    def _ready(self, header: Header, ready: ReadyCommand) -> None:
+        if ready.details is not None:
+            self._refused(ready.details)
+            return
+        if ready.host_id is not None:
+            self._owner.host_id = ready.host_id
+        details = self._placed(
+            ready.ms_host_list, ready.lb_algorithm, ready.lb_check_interval, ready.avoid_ms_host_list
+        )
+        # A list that makes no sense is the server's fault; the host is ready all the same.
+        self._answer(header, [ReadyAnswer(details=details)])
+        if self.phase is Phase.STARTING:
+            self._stop_timer()
+            self.phase = Phase.UP
+            self.up_since = self._clock.seconds()
+            self._begin_pings()
+            self._owner.session_up(self)
+
+    def _placed(
+        self,
+        servers: tuple[str, ...] | None,
+        algorithm: str | None,
+        check_interval: int | None,
+        avoid: tuple[str, ...] | None,
+    ) -> str | None:
+        """Say what is wrong with what the server said, if anything is."""
+        if self.phase is Phase.LEAVING:
+            return "The host is on another server"
+        try:
+            self._owner.placed(
+                self,
+                Placement(servers=servers or None, algorithm=algorithm, check_interval=check_interval, avoid=avoid),
+            )
+        except InvalidHostList as error:
+            self._log.error("{server} sent a bad list: {error}", server=self.address, error=error)
+            return str(error)
+        return None
+
+    def _carry_out(self, header: Header, contents: Sequence[Command | Answer | Opaque]) -> None:
+        self._under_way += 1
+        self._owner.execute(contents, in_sequence=header.in_sequence, stop_on_error=header.stop_on_error).addCallback(
+            lambda answers: self._carried_out(header, answers)
+        ).addErrback(lambda failure: self._log.failure("Failed to answer {server}", failure, server=self.address))
+
+    def _carried_out(self, header: Header, answers: Sequence[Answer]) -> None:
+        self._under_way -= 1
+        if self.phase is Phase.OVER:
+            return
+        self._answer(header, answers)
+        if self.phase is Phase.LEAVING and self._under_way == 0:
+            self.finish()
+
+    # Answers of the server.
+
+    def _answered(self, sequence: int, contents: Sequence[Command | Answer | Opaque]) -> None:
+        if sequence == self._startup_sequence:
+            for content in contents:
+                if isinstance(content, StartupAnswer):
+                    self._introduced(content)
+        elif self._pings is not None and self._pings.answered(sequence):
+            if self._timer is not None and self._timer.active():
+                self._timer.reset(max(0.0, self._pings.next_at - self._clock.seconds()))
+            match contents:
+                case [PingAnswer() as answer] if self.phase is Phase.UP:
+                    self._placed(None, None, None, answer.avoid_ms_list)
+                    if answer.send_startup:
+                        self._introduce()
+
+    def _introduced(self, answer: StartupAnswer) -> None:
+        if not answer.result:
+            self._refused(answer.details or "no reason given")
+            return
+        if answer.host_id:
+            self._owner.host_id = answer.host_id
+        if answer.ping_interval > 0:
+            self._ping_interval = answer.ping_interval
+
+    def _refused(self, reason: str) -> None:
+        self._owner.session_refused(self, reason)
+        self.link.close(f"refused: {reason}")
+
+    # What the agent sends.
+
+    def _introduce(self) -> None:
+        startups = self._owner.startups(self)
+        # Once up the host comes from nowhere else.
+        self.transferred = False
+        self._startup_sequence = self._request(startups, Flag.REQUEST)
+
+    def _begin_pings(self) -> None:
+        now = self._clock.seconds()
+        interval = float(self._ping_interval)
+        self._pings = Pings(interval, self._ping_retries, now + self._rng.uniform(0, interval))
+        self._timer = self._clock.callLater(self._pings.next_at - now, self._ping, self._pings)
+        socket = socket_of(self.link.transport)
+        if socket is not None:
+            set_user_timeout(socket, interval)
+
+    def _ping(self, pings: Pings) -> None:
+        if pings.lost:
+            self.link.abort(f"{self._ping_retries} pings in a row were not answered")
+            return
+        now = self._clock.seconds()
+        pings.sent(self._request([self._owner.ping()], Flag.REQUEST | Flag.STOP_ON_ERROR), now)
+        self._timer = self._clock.callLater(pings.next_at - now, self._ping, pings)
+
+    def _request(self, commands: Sequence[Command], flags: Flag) -> int:
+        sequence = self._sequence
+        self._sequence += 1
+        self._send(sequence, commands, flags)
+        return sequence
+
+    def _send(self, sequence: int, commands: Sequence[Command], flags: Flag) -> None:
+        host_id = self._owner.host_id
+        self.link.send(
+            write_packet(
+                sequence=sequence,
+                server_id=NO_SEQUENCE,
+                agent_id=host_id,
+                via=host_id,
+                flags=flags,
+                body=write_contents(commands),
+            )
+        )
+
+    def _answer(self, request: Header, answers: Sequence[Answer]) -> None:
+        self.link.send(
+            write_packet(
+                sequence=request.sequence,
+                server_id=request.server_id,
+                agent_id=request.agent_id,
+                via=request.via,
+                flags=response_flags(request),
+                body=write_contents(answers),
+            )
+        )
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
