@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import UnionType
-from typing import Any, NewType, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NewType, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from attrs import NOTHING, Attribute, field, fields, frozen
 
@@ -94,7 +94,7 @@ _TYPES: Mapping[Any, _Type] = {
 }
 
 
-_Fields = tuple[tuple[Attribute[Any], _Type], ...]
+_Fields: TypeAlias = "tuple[tuple[Attribute[Any], _Type], ...]"
 _typed: dict[type[Any], _Fields] = {}
 
 

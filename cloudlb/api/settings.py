@@ -33,7 +33,7 @@ class ConfigurationAnswer:
     isdynamic: bool | None = shown("true if the configuration is dynamic")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # no slots: it is mixed into arguments that have some
 class ScopeArguments:
     """For what a setting is listed, set or reset. A scope that is not ours must not silently become global."""
 
