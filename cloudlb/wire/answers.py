@@ -42,8 +42,8 @@ class PingAnswer(Answer):
     """Whether the agent is to start over on the same link."""
     avoid_ms_list: tuple[str, ...] = ()
     """Servers that are not to be tried for now."""
-    reconcile_commands: tuple[Any, ...] = ()
-    """Long commands that the server wants to hear of in the next ping."""
+    reconcile_commands: tuple[str, ...] = ()
+    """Long commands under way that the server wants to hear of."""
 
 
 @frozen(kw_only=True)

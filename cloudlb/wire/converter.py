@@ -27,6 +27,10 @@ from cloudlb.wire.vocabulary import class_named, field_names, wire_name
 
 Json = Mapping[str, Any]
 
+MAX_CONTENTS = 4096
+"""Elements of one body. CloudStack sends a few, seldom some hundreds; a message has room for a million that would keep
+everyone else waiting for seconds."""
+
 _SURELY_SHALLOW = 400
 """A body of fewer bytes has no room for brackets nested deeper than orjson writes (254)."""
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
@@ -44,6 +48,8 @@ def read_contents(body: bytes) -> list[Command | Answer | Opaque]:
     elements = _parse(body)
     if type(elements) is not list:
         raise BodyError("the body is not a JSON array")
+    if len(elements) > MAX_CONTENTS:
+        raise BodyError(f"the body has {len(elements)} elements, over the limit of {MAX_CONTENTS}")
     return [_read_element(element) for element in elements]
 
 

@@ -30,6 +30,7 @@ from cloudlb.wire import (
     vocabulary,
     write_contents,
 )
+from cloudlb.wire.converter import MAX_CONTENTS
 from tests.wire.vectors import VECTORS
 
 PING = "com.cloud.agent.api.PingCommand"
@@ -293,6 +294,14 @@ class RefusalTests(SynchronousTestCase):
         for number in (2**64, -(2**63) - 1, 10**30, -(10**30), 10**300):
             self._refused(b'[{"a.B":{"c":[%s]}}]' % str(number).encode(), "the body has an integer beyond 64 bits")
         self._refused(b'[{"a.B":{"c":%s}}]' % (b"9" * 10000), "the body")
+
+    def test_many_elements(self) -> None:
+        """As many elements as the limit allows are read, and no more."""
+        element = b'{"%s":{}}' % PING.encode()
+        self.assertEqual(len(read_contents(b"[" + b",".join([element] * MAX_CONTENTS) + b"]")), MAX_CONTENTS)
+        self._refused(
+            b"[" + b",".join([element] * (MAX_CONTENTS + 1)) + b"]", "the body has 4097 elements, over the limit"
+        )
 
     def test_nesting(self) -> None:
         """What is nested too deeply to be written again is refused; what is read can be quoted in an answer."""
