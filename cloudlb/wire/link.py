@@ -18,8 +18,12 @@ MAX_MESSAGE = 16 * 2**20
 """Bytes of a message's plaintext, unless told otherwise."""
 MAX_FRAME = 18000
 """Bytes of a frame's body, and of a raw record [Link.MAX_SIZE_PER_PACKET]."""
-MAX_CHUNK = 16384
-"""Bytes of plaintext in one TLS record (RFC 8446, 5.1)."""
+MAX_CHUNK = 4096
+"""Bytes of plaintext that we put in one record.
+
+TLS allows 16384, but a memory BIO never gives back what its largest record took: with this a link keeps 11 KiB of
+buffers after large messages, and 50 KiB with 16384. Large messages are rare and cost half as much again in CPU.
+"""
 MAX_HANDSHAKE_RECORDS = 32
 """Raw records until the handshake must be complete. Ours take 4 to 7; this bounds what a stranger costs."""
 

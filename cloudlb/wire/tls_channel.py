@@ -13,6 +13,11 @@ from cloudlb.wire.errors import LinkError
 
 ALPN = "cloudlb/1"
 """The name by which two of our own ends know each other."""
+_PIECE = 5120
+"""Bytes fed to TLS at a time; a memory BIO keeps room for the most that was ever in it.
+
+Room enough for a record of ours; only CloudStack's, up to 16 KiB, come in several pieces.
+"""
 
 
 class Tls13WithoutAlpn(LinkError):
@@ -85,10 +90,16 @@ class TlsChannel:
         Raises:
             LinkError: a record is forged or damaged, or the peer sent an alert.
         """
-        incoming, read = self._incoming, self._session.read
-        incoming.write(records)
         # No plaintext is longer than its record, so every read takes a record whole.
         limit = len(records)
+        if limit <= _PIECE:
+            return self._open(records, limit)
+        pieces = memoryview(records)
+        return b"".join(self._open(pieces[at : at + _PIECE], limit) for at in range(0, limit, _PIECE))
+
+    def _open(self, piece: bytes | memoryview, limit: int) -> bytes:
+        incoming, read = self._incoming, self._session.read
+        incoming.write(piece)
         plaintext = b""
         try:
             plaintext = read(limit)
@@ -98,7 +109,7 @@ class TlsChannel:
                 else:
                     incoming.read()
         except ssl.SSLWantReadError:
-            # The last record was TLS's own and held nothing for us.
+            # Part of a record, or a record of TLS's own, which holds nothing for us.
             pass
         except ssl.SSLError as error:
             raise _link_error(error) from error
