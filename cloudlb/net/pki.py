@@ -40,7 +40,7 @@ class PkiError(Exception):
 
 @frozen
 class KeyPair:
-    """A certificate and its private key, both in PEM."""
+    """A certificate, followed by its CA's unless it is one, and its private key, both in PEM."""
 
     certificate: bytes
     private_key: bytes = field(repr=False)
@@ -164,7 +164,8 @@ class CertificateAuthority:
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return _pair(certificate, key)
+        # With the CA's certificate behind it OpenSSL need not look for it anew, and check it, in every handshake.
+        return _pair(certificate, key, self._certificate)
 
 
 def _builder(
@@ -208,9 +209,9 @@ def _general_name(address: str) -> x509.GeneralName:
     return x509.IPAddress(ipaddress.ip_address(address)) if is_ip_address(address) else x509.DNSName(address)
 
 
-def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, *issuers: x509.Certificate) -> KeyPair:
     return KeyPair(
-        certificate.public_bytes(Encoding.PEM),
+        b"".join(each.public_bytes(Encoding.PEM) for each in (certificate, *issuers)),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
 

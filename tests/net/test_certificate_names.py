@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -29,9 +28,9 @@ IDENTIFIERS = st.from_regex(r"[A-Za-z_$][A-Za-z0-9_$]{0,12}", fullmatch=True)
 
 
 def der(path: Path | None) -> bytes:
-    """A PEM file's certificate."""
+    """A PEM file's first certificate."""
     assert path is not None
-    return ssl.PEM_cert_to_DER_cert(path.read_text())
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
 def with_names(*names: x509.GeneralName) -> bytes:

@@ -39,7 +39,8 @@ class Issue(SynchronousTestCase):
         self.root = x509.load_pem_x509_certificate(self.ca.path.read_bytes())
 
     def read(self, pair: KeyPair) -> x509.Certificate:
-        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        certificate, issuer = x509.load_pem_x509_certificates(pair.certificate)
+        self.assertEqual(issuer, self.root)
         certificate.verify_directly_issued_by(self.root)
         return certificate
 
