@@ -6,17 +6,15 @@ the writer nor makes it wait, so a long listing delays no admission.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 from twisted.internet.defer import Deferred
 
-from cloudlb.domain.ports import StoreUnavailable, Transaction
-from cloudlb.storage.engine import open_engine
+from cloudlb.domain.ports import Transaction
+from cloudlb.storage.engine import database_file, open_engine, troubles_named
 from cloudlb.storage.executor import Executor
 from cloudlb.storage.migrate import check_revision
 from cloudlb.storage.transaction import SqlTransaction
@@ -41,6 +39,7 @@ class Database:
         """
         self.on_publish: Callable[[], None] = lambda: None
         """Called after each commit that put messages on the bus."""
+        self._file = database_file(url)
         self._writer = writer
         self._reader = reader
         self._new_uuid = new_uuid
@@ -88,23 +87,12 @@ class Database:
         return result
 
     def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> tuple[T, bool]:
-        with _troubles_named(), engine.begin() as connection:
+        with troubles_named(self._file), engine.begin() as connection:
             transaction = SqlTransaction(connection, self._new_uuid)
             result = work(transaction)
             published = transaction.bus.published
         return result, published
 
     def _check(self) -> None:
-        with _troubles_named(), self._read_engine.begin() as connection:
+        with troubles_named(self._file), self._read_engine.begin() as connection:
             check_revision(connection)
-
-
-@contextmanager
-def _troubles_named() -> Iterator[None]:
-    """Tell the database's own troubles from defects of the work, which it rejects."""
-    try:
-        yield
-    except (DataError, IntegrityError, ProgrammingError):
-        raise
-    except (DatabaseError, InterfaceError) as error:
-        raise StoreUnavailable(f"the database is unavailable: {error.orig}") from error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.pool import QueuePool
+
+from cloudlb.domain.ports import StoreUnavailable
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for the writer of another process before the database counts as unavailable."""
@@ -85,3 +89,14 @@ def open_engine(url: str, *, connections: int, writing: bool) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+@contextmanager
+def troubles_named(file: Path) -> Iterator[None]:
+    """Raise the database's own troubles as StoreUnavailable; what it rejects is a defect of the work and stays."""
+    try:
+        yield
+    except (DataError, IntegrityError, ProgrammingError):
+        raise
+    except (DatabaseError, InterfaceError) as error:
+        raise StoreUnavailable(f"database {file}: {error.orig}") from error

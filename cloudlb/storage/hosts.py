@@ -112,7 +112,12 @@ _REMOVE = (
     .values(status=HostStatus.REMOVED.value, removed=bindparam("now"), session=host.c.session + 1)
 )
 
-_HOSTS = select(*_COLUMNS, *SITE_COLUMNS).join_from(host, zone).outerjoin(pod).outerjoin(cluster)
+_HOSTS = (
+    select(*_COLUMNS, *SITE_COLUMNS)
+    .join_from(host, zone, host.c.zone_id == zone.c.id)
+    .outerjoin(pod, host.c.pod_id == pod.c.id)
+    .outerjoin(cluster, host.c.cluster_id == cluster.c.id)
+)
 _BY_ID = _HOSTS.where(host.c.id == bindparam("of_id"))
 _BY_GUID = _HOSTS.where(host.c.guid == bindparam("of_guid"))
 _matches, _rank = matches(host)

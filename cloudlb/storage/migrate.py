@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from cloudlb.storage.engine import database_file, open_engine
+from cloudlb.storage.engine import database_file, open_engine, troubles_named
 
 
 class SchemaMismatch(Exception):
@@ -23,14 +23,15 @@ def upgrade(url: str) -> None:
     Raises:
         UnsupportedDatabase: the URL cannot be used.
         SchemaMismatch: the database is newer than this program.
-        sqlalchemy.exc.OperationalError: it cannot be opened or written.
+        StoreUnavailable: it cannot be opened or written.
+        OSError: its file cannot be made.
     """
     file = database_file(url)
     # Only for the owner, like the files that SQLite puts beside it: the keys of the API's users are in it.
     file.touch(mode=0o600)
     engine = open_engine(url, connections=1, writing=True)
     try:
-        with engine.begin() as connection:
+        with troubles_named(file), engine.begin() as connection:
             script = ScriptDirectory.from_config(config := _config(connection))
             found = current_revision(connection)
             if found is not None and found not in {revision.revision for revision in script.walk_revisions()}:

@@ -1,0 +1,137 @@
+"""Any history of admissions, statuses, times and removals, against a model of plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attrs import define
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+
+from cloudlb.domain.models import Host, HostId, HostStatus, ServerId, Session
+from cloudlb.domain.ports import Location, Refused, Store, Transaction
+from tests.contracts.case import StoreContract, admission, now
+
+_LOST = {HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT}
+
+
+@define
+class _Row:
+    id: HostId
+    place: str
+    server_id: ServerId
+    status: HostStatus
+    session: int = 1
+    heard: float | None = None
+    disconnected: float | None = None
+    removed: bool = False
+
+
+def _add_zone(txn: Transaction, name: str) -> None:
+    txn.topology.add_zone(name)
+
+
+class HostHistories(RuleBasedStateMachine):
+    """Servers admit and lose hosts, and write under sessions that may be long over."""
+
+    sessions = Bundle("sessions")
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+        self.rows: dict[str, _Row] = {}
+        self.time = 0.0
+        for place in ("1", "2"):
+            self.run(partial(_add_zone, name=f"zone {place}"))
+
+    def run(self, work: Callable[[Transaction], Any]) -> Any:
+        """Run work and return its result."""
+        self.time += 1.0
+        return now(self.store.run(work))
+
+    @rule(
+        target=sessions,
+        guid=st.sampled_from("abcd"),
+        server=st.sampled_from([1, 2**47, 2**48 - 1]),
+        place=st.sampled_from(["1", "1", "1", "2"]),
+        transferred=st.booleans(),
+    )
+    def admit(self, guid: str, server: int, place: str, transferred: bool) -> tuple[HostId, int]:
+        """A server takes a host in, unless it was deleted or stands elsewhere."""
+        asked = admission(
+            guid, Location(zone=place), type="ConsoleProxy", server_id=ServerId(server), transferred=transferred
+        )
+        host = self.run(lambda txn: txn.hosts.admit(asked, self.time))
+        row = self.rows.get(guid)
+        if row is not None and (row.removed or row.place != place):
+            assert isinstance(host, Refused)
+            return row.id, row.session
+        assert isinstance(host, Host)
+        if row is None:
+            assert host.id not in {other.id for other in self.rows.values()}
+            row = self.rows[guid] = _Row(host.id, place, ServerId(server), HostStatus.CONNECTING)
+        else:
+            row.session += 1
+            row.server_id = ServerId(server)
+            if not (transferred and row.status is HostStatus.UP):
+                row.status = HostStatus.CONNECTING
+        return host.id, host.session
+
+    @rule(session=sessions, status=st.sampled_from([*_LOST, HostStatus.UP, HostStatus.REBALANCING]))
+    def change_status(self, session: tuple[HostId, int], status: HostStatus) -> None:
+        """Some server writes a status, perhaps of a host that it has lost."""
+        host_id, number = session
+        row = next(row for row in self.rows.values() if row.id == host_id)
+        owns = number == row.session and not row.removed
+        assert self.run(lambda txn: txn.hosts.change_status(host_id, Session(number), status, self.time)) is owns
+        if owns:
+            row.status = status
+            if status is HostStatus.UP:
+                row.disconnected = None
+            elif status in _LOST and row.disconnected is None:
+                row.disconnected = self.time
+
+    @rule(heard=st.dictionaries(st.integers(1, 5), st.floats(0, 1e9)))
+    def touch(self, heard: dict[int, float]) -> None:
+        """A server flushes when it heard from hosts."""
+        self.run(lambda txn: txn.hosts.touch({HostId(number): at for number, at in heard.items()}))
+        for row in self.rows.values():
+            at = heard.get(row.id)
+            if at is not None and not row.removed:
+                row.heard = at if row.heard is None else max(row.heard, at)
+
+    @rule(session=consumes(sessions))
+    def remove(self, session: tuple[HostId, int]) -> None:
+        """An operator deletes a host."""
+        row = next(row for row in self.rows.values() if row.id == session[0])
+        assert self.run(lambda txn: txn.hosts.remove(row.id, self.time)) is not row.removed
+        if not row.removed:
+            row.removed, row.status, row.session = True, HostStatus.REMOVED, row.session + 1
+
+    @invariant()
+    def every_row_is_the_model_s(self) -> None:
+        """Nothing but what the rules did is in the store, and lists hold exactly the hosts that are there."""
+        ids = [row.id for row in self.rows.values()]
+        stored = now(self.store.read(lambda txn: [txn.hosts.get(host_id) for host_id in ids]))
+        for (guid, row), host in zip(self.rows.items(), stored, strict=True):
+            assert host is not None
+            assert host.facts.guid == guid
+            found = (host.zone.id, host.server_id, host.status, host.session, host.last_heard, host.disconnected)
+            assert found == (int(row.place), row.server_id, row.status, row.session, row.heard, row.disconnected)
+            assert (host.removed is not None) is row.removed
+        there = sorted(row.id for row in self.rows.values() if not row.removed)
+        assert [host.id for host in now(self.store.read(lambda txn: txn.hosts.all()))] == there
+
+
+class HostHistoriesContract(StoreContract):
+    """HostRows over time."""
+
+    def test_histories(self) -> None:
+        """Whatever happens, a session that is over changes no row."""
+        run_state_machine_as_test(
+            lambda: HostHistories(self.open_store()),  # type: ignore[arg-type] # any factory will do
+            settings=settings(max_examples=25, stateful_step_count=25, deadline=None),
+        )

@@ -1,0 +1,275 @@
+"""The contracts of the smaller ports: servers, settings, topology, accounts, jobs and the bus."""
+
+from __future__ import annotations
+
+from cloudlb.domain.models import (
+    ClusterId,
+    HostId,
+    Job,
+    JobStatus,
+    Message,
+    PodId,
+    Server,
+    ServerId,
+    ServerState,
+    ZoneId,
+)
+from cloudlb.domain.ports import AlreadyExists, NotFound, Transaction
+from cloudlb.domain.settings import LB_CHECK_INTERVAL, PING_INTERVAL, Settings
+from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract
+
+
+class ServerRowsContract(StoreContract):
+    """ServerRows."""
+
+    def register(self, name: str, candidate: ServerId, at: float, address: str = "127.0.0.1") -> Server:
+        """Register a server."""
+        return self.write(
+            lambda txn: txn.servers.register(
+                name=name, address=address, port=8250, version="0.1", candidate_id=candidate, now=at
+            )
+        )
+
+    def test_new_server(self) -> None:
+        """A name that is new takes the candidate's id, all 48 bits of it."""
+        server = self.register("one", SERVER, 10.0)
+        self.assertEqual(
+            server,
+            Server(
+                id=SERVER,
+                uuid=server.uuid,
+                name="one",
+                address="127.0.0.1",
+                port=8250,
+                version="0.1",
+                started=10.0,
+                heartbeat=10.0,
+            ),
+        )
+        self.assertEqual(self.look(lambda txn: txn.servers.all()), [server])
+
+    def test_known_server(self) -> None:
+        """A server that starts again keeps its id and uuid, is Up at once and says where it is now."""
+        first = self.register("one", SERVER, 10.0)
+        self.write(lambda txn: txn.servers.stop(SERVER, 20.0))
+        second = self.register("one", OTHER_SERVER, 20.0, address="127.0.0.2")
+        self.assertEqual((second.id, second.uuid, second.address), (SERVER, first.uuid, "127.0.0.2"))
+        self.assertEqual((second.started, second.stopped, second.state(20.0)), (20.0, None, ServerState.UP))
+
+    def test_taken_id(self) -> None:
+        """Two servers never share an id, which would mix up their packets."""
+        self.register("one", SERVER, 10.0)
+        with self.assertRaisesRegex(AlreadyExists, f"id {SERVER}"):
+            self.register("two", SERVER, 10.0)
+        self.assertEqual(len(self.look(lambda txn: txn.servers.all())), 1)
+
+    def test_heartbeat_and_stop(self) -> None:
+        """Heartbeats and stops go to their own server; a row that is gone is reported."""
+        self.register("two", SERVER, 10.0)
+        self.register("one", OTHER_SERVER, 10.0)
+        self.assertTrue(self.write(lambda txn: txn.servers.heartbeat(SERVER, 11.5)))
+        self.assertFalse(self.write(lambda txn: txn.servers.heartbeat(ServerId(99), 11.5)))
+        self.write(lambda txn: txn.servers.stop(OTHER_SERVER, 12.0))
+        rows = [(s.name, s.heartbeat, s.stopped) for s in self.look(lambda txn: txn.servers.all())]
+        self.assertEqual(rows, [("one", 10.0, 12.0), ("two", 11.5, None)])
+
+
+class SettingRowsContract(StoreContract):
+    """SettingRows."""
+
+    def set_interval(self, value: str, cluster_id: ClusterId | None) -> None:
+        """Set the check interval."""
+        self.write(lambda txn: txn.settings.set(LB_CHECK_INTERVAL, value, cluster_id))
+
+    def test_nothing_set(self) -> None:
+        """Without rows everything has its default."""
+        self.assertEqual(self.look(lambda txn: txn.settings.load()), Settings())
+
+    def test_set_and_reset(self) -> None:
+        """The last value counts; a reset leaves no row."""
+        self.write(lambda txn: txn.settings.set(PING_INTERVAL, "30", None))
+        self.write(lambda txn: txn.settings.set(PING_INTERVAL, "20", None))
+        self.assertEqual(self.look(lambda txn: txn.settings.load()).ping_interval, 20)
+        for _ in range(2):
+            self.write(lambda txn: txn.settings.reset(PING_INTERVAL, None))
+        self.assertEqual(self.look(lambda txn: txn.settings.load()), Settings())
+
+    def test_of_a_cluster(self) -> None:
+        """A cluster's value stands beside the global one and those of other clusters."""
+        one, _ = self.add_cluster("one")
+        two, _ = self.add_cluster("two")
+        for value, cluster_id in (("5", None), ("6", one.id), ("7", one.id), ("8", two.id)):
+            self.set_interval(value, cluster_id)
+        settings = self.look(lambda txn: txn.settings.load())
+        self.assertEqual([settings.check_interval(c) for c in (None, one.id, two.id, ClusterId(99))], [5, 7, 8, 5])
+        self.write(lambda txn: txn.settings.reset(LB_CHECK_INTERVAL, one.id))
+        settings = self.look(lambda txn: txn.settings.load())
+        self.assertEqual([settings.check_interval(c) for c in (None, one.id, two.id)], [5, 5, 8])
+
+    def test_unknown_cluster(self) -> None:
+        """A value for a cluster that does not exist is not kept."""
+        with self.assertRaisesRegex(NotFound, "cluster 99"):
+            self.write(lambda txn: txn.settings.set(LB_CHECK_INTERVAL, "5", ClusterId(99)))
+        self.assertEqual(self.look(lambda txn: txn.settings.load()), Settings())
+
+
+class TopologyRowsContract(StoreContract):
+    """TopologyRows."""
+
+    def test_tree(self) -> None:
+        """Zones, pods and clusters come back as they were made, in the order of their ids, which count from 1."""
+        first, _ = self.add_cluster("b")
+        second, _ = self.add_cluster("a")
+        self.assertEqual(self.look(lambda txn: txn.topology.clusters()), [first, second])
+        self.assertEqual(self.look(lambda txn: txn.topology.pods()), [first.pod, second.pod])
+        self.assertEqual(self.look(lambda txn: txn.topology.zones()), [first.pod.zone, second.pod.zone])
+        self.assertEqual((first.id, first.pod.id, first.pod.zone.id), (1, 1, 1))
+        self.assertEqual((first.name, first.hypervisor, first.arch), ("cluster b", "KVM", "x86_64"))
+
+    def test_taken_names(self) -> None:
+        """A name is taken within its parent only; the transaction may go on after the refusal."""
+        cluster, _ = self.add_cluster("one")
+        pod = cluster.pod
+        other, _ = self.add_cluster("two")
+        with self.assertRaisesRegex(AlreadyExists, "zone 'zone one'"):
+            self.write(lambda txn: txn.topology.add_zone("zone one"))
+        with self.assertRaisesRegex(AlreadyExists, "pod 'pod one' in zone 'zone one'"):
+            self.write(lambda txn: txn.topology.add_pod("pod one", pod.zone.id))
+        with self.assertRaisesRegex(AlreadyExists, "cluster 'cluster one' in pod 'pod one'"):
+            self.write(lambda txn: txn.topology.add_cluster("cluster one", pod.id, hypervisor="KVM", arch="x86_64"))
+        self.write(lambda txn: txn.topology.add_pod("pod one", other.pod.zone.id))
+        self.write(lambda txn: txn.topology.add_cluster("cluster one", other.pod.id, hypervisor="KVM", arch="aarch64"))
+
+        def refused_and_on(txn: Transaction) -> None:
+            with self.assertRaises(AlreadyExists):
+                txn.topology.add_zone("zone one")
+            txn.topology.add_zone("zone three")
+
+        self.write(refused_and_on)
+        self.assertEqual([z.name for z in self.look(lambda txn: txn.topology.zones())][-1], "zone three")
+
+    def test_unknown_parents(self) -> None:
+        """Nothing is made under what does not exist."""
+        with self.assertRaisesRegex(NotFound, "zone 9"):
+            self.write(lambda txn: txn.topology.add_pod("p", ZoneId(9)))
+        with self.assertRaisesRegex(NotFound, "pod 9"):
+            self.write(lambda txn: txn.topology.add_cluster("c", PodId(9), hypervisor="KVM", arch="x86_64"))
+
+
+class AccountRowsContract(StoreContract):
+    """AccountRows."""
+
+    def test_find(self) -> None:
+        """An account is found by its key and by its name, and its secret shows nowhere."""
+        account = self.write(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="hidden"))
+        self.assertEqual(account.secret_key, "hidden")
+        self.assertNotIn("hidden", repr(account))
+        self.assertEqual(self.look(lambda txn: txn.accounts.by_api_key("key")), account)
+        self.assertEqual(self.look(lambda txn: txn.accounts.by_username("admin")), account)
+        self.assertIsNone(self.look(lambda txn: txn.accounts.by_api_key("admin")))
+        self.assertIsNone(self.look(lambda txn: txn.accounts.by_username("key")))
+
+    def test_taken(self) -> None:
+        """Names and keys are unique; the refusal does not tell the secret."""
+        self.add("admin", "key")
+        for username, api_key in (("admin", "other"), ("other", "key")):
+            with self.assertRaisesRegex(AlreadyExists, username) as caught:
+                self.add(username, api_key)
+            self.assertNotIn("s3cr3t", f"{caught.exception} {caught.exception.__cause__}")
+
+    def add(self, username: str, api_key: str) -> None:
+        """Add an account."""
+        self.write(lambda txn: txn.accounts.add(username=username, api_key=api_key, secret_key="s3cr3t"))
+
+
+class JobRowsContract(StoreContract):
+    """JobRows."""
+
+    def start(self, host_id: HostId | None = None) -> Job:
+        """Start a job."""
+        return self.write(
+            lambda txn: txn.jobs.start(
+                command="reconnectHost", account_id=2, server_id=SERVER, host_id=host_id, now=10.0
+            )
+        )
+
+    def test_start(self) -> None:
+        """A job runs from its start on."""
+        job = self.start(HostId(3))
+        self.assertEqual(
+            job,
+            Job(
+                uuid=job.uuid,
+                command="reconnectHost",
+                status=JobStatus.RUNNING,
+                result_code=0,
+                result={},
+                account_id=2,
+                server_id=SERVER,
+                host_id=HostId(3),
+                created=10.0,
+                completed=None,
+            ),
+        )
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(job.uuid)), job)
+        self.assertIsNone(self.look(lambda txn: txn.jobs.get("none")))
+
+    def test_ends_once(self) -> None:
+        """The first end of a job is the one that counts, and ends no other job."""
+        job, other = self.start(), self.start()
+        result = {"host": {"id": "x", "name": "Škoda"}, "list": [1, None, True]}
+        self.assertTrue(self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, result, 11.0)))
+        self.assertFalse(self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.FAILED, 530, {}, 12.0)))
+        self.assertFalse(self.write(lambda txn: txn.jobs.finish("none", JobStatus.FAILED, 530, {}, 12.0)))
+        ended = self.look(lambda txn: txn.jobs.get(job.uuid))
+        assert ended is not None
+        self.assertEqual((ended.status, ended.result, ended.completed), (JobStatus.SUCCEEDED, result, 11.0))
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(other.uuid)), other)
+
+
+class BusRowsContract(StoreContract):
+    """BusRows."""
+
+    def publish(self, topic: str, at: float = 10.0) -> None:
+        """Publish a message."""
+        self.write(lambda txn: txn.bus.publish(topic, {"about": topic}, at))
+
+    def after(self, sequence: int, limit: int = 100) -> list[Message]:
+        """Read on."""
+        return list(self.look(lambda txn: txn.bus.after(sequence, limit)))
+
+    def test_order(self) -> None:
+        """Messages come in order, from after a number, as many as asked for."""
+        self.assertEqual(self.look(lambda txn: txn.bus.last_sequence()), 0)
+        for topic in "abc":
+            self.publish(topic)
+        messages = self.after(0)
+        self.assertEqual([m.topic for m in messages], ["a", "b", "c"])
+        self.assertEqual(messages[0].payload, {"about": "a"})
+        self.assertEqual(self.after(messages[0].sequence), messages[1:])
+        self.assertEqual(self.after(0, 2), messages[:2])
+        self.assertEqual(self.look(lambda txn: txn.bus.last_sequence()), messages[-1].sequence)
+
+    def test_prune(self) -> None:
+        """What is old goes; numbers of messages that are gone are not given again."""
+        self.publish("old", 10.0)
+        self.publish("young", 20.0)
+        newest = self.look(lambda txn: txn.bus.last_sequence())
+        self.write(lambda txn: txn.bus.prune(20.0))
+        self.assertEqual([m.topic for m in self.after(0)], ["young"])
+        self.write(lambda txn: txn.bus.prune(21.0))
+        self.assertEqual(self.after(0), [])
+        self.publish("new", 30.0)
+        self.assertEqual([m.topic for m in self.after(newest)], ["new"])
+
+    def test_only_what_is_committed(self) -> None:
+        """A message of a transaction that fails is never seen."""
+
+        def work(txn: Transaction) -> None:
+            txn.bus.publish("lost", {}, 10.0)
+            raise LookupError
+
+        with self.assertRaises(LookupError):
+            self.write(work)
+        self.publish("kept")
+        self.assertEqual([m.topic for m in self.after(0)], ["kept"])

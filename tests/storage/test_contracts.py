@@ -1,0 +1,62 @@
+"""The contracts of the ports, on SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloudlb.storage.database import Database
+from cloudlb.storage.executor import InlineExecutor
+from tests.contracts import host_histories, hosts, rows, store
+from tests.contracts.case import StoreContract, now
+from tests.storage.sqlite import new_database
+
+
+class _OnSqlite(StoreContract):
+    """Opens new SQLite databases and runs work inline."""
+
+    def open_store(self) -> Database:
+        """A database in a file of its own."""
+        database = Database(new_database(Path(self.mktemp())), writer=InlineExecutor(), reader=InlineExecutor())
+        now(database.start())
+        self.addCleanup(lambda: now(database.stop()))
+        return database
+
+
+class Admissions(_OnSqlite, hosts.AdmissionContract):
+    """HostRows.admit on SQLite."""
+
+
+class HostRows(_OnSqlite, hosts.HostRowsContract):
+    """HostRows on SQLite."""
+
+
+class HostHistories(_OnSqlite, host_histories.HostHistoriesContract):
+    """HostRows over time on SQLite."""
+
+
+class ServerRows(_OnSqlite, rows.ServerRowsContract):
+    """ServerRows on SQLite."""
+
+
+class SettingRows(_OnSqlite, rows.SettingRowsContract):
+    """SettingRows on SQLite."""
+
+
+class TopologyRows(_OnSqlite, rows.TopologyRowsContract):
+    """TopologyRows on SQLite."""
+
+
+class AccountRows(_OnSqlite, rows.AccountRowsContract):
+    """AccountRows on SQLite."""
+
+
+class JobRows(_OnSqlite, rows.JobRowsContract):
+    """JobRows on SQLite."""
+
+
+class BusRows(_OnSqlite, rows.BusRowsContract):
+    """BusRows on SQLite."""
+
+
+class Transactions(_OnSqlite, store.TransactionContract):
+    """Store on SQLite."""
