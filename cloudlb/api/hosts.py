@@ -44,7 +44,7 @@ class HostAnswer:
     managementservername: str | None = shown("the name of that management server")
     msid: Long | None = shown("the number of that management server")
     lastpinged: Date | None = shown("the date and time the host was last pinged")
-    disconnected: Date | None = shown("true if the host is disconnected. False otherwise.")
+    disconnected: Date | None = shown("the date and time the host was disconnected")
     created: Date | None = shown("the date and time the host was created")
     removed: Date | None = shown("the date and time the host was removed")
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 from twisted.logger import Logger
-from twisted.web.resource import Resource
+from twisted.web.pages import notFound
 from twisted.web.server import Request, Site
 
 from cloudlb.api.commands import COMMANDS
@@ -60,8 +60,7 @@ class ApiSite(Site):
 
 def api_site(context: ApiContext) -> Site:
     """Make the site with /client/api and nothing else."""
-    root: Any = Resource()  # type: ignore[no-untyped-call]  # Twisted's
-    client: Any = Resource()  # type: ignore[no-untyped-call]  # Twisted's
+    root, client = notFound(), notFound()
     root.putChild(b"client", client)
     client.putChild(b"api", ApiResource(context, COMMANDS))
     return ApiSite(  # type: ignore[no-untyped-call]  # Twisted's
