@@ -307,7 +307,7 @@ class HostAgent:
         self._log.info("{who} has a new list of servers: {hosts}", who=self._who, hosts=str(hosts))
 
     def _stop_looking(self) -> None:
-        self._factory.stopTrying()
+        self._factory.stopTrying()  # type: ignore[no-untyped-call]  # Twisted has no types there
         self._preferred.stop()
         move, self._move = self._move, None
         if move is not None:

@@ -47,14 +47,14 @@ class AgentService(Service):
 
     def startService(self) -> None:
         """Look for a server."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted has no types there
         if self._threads is not None:
             self._threads.start()
         self.agent.start()
 
     def stopService(self) -> Deferred[None]:
         """Leave the server with a good-bye, within a bounded time."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # as above
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
