@@ -35,9 +35,10 @@ from cloudlb.wire import (
     UnsupportedAnswer,
     WireError,
     attache_sequence,
-    fields_of,
+    class_named,
     read_body,
     read_contents,
+    read_elements,
     read_header,
     response_flags,
     wire_name,
@@ -215,15 +216,19 @@ class Attache:
 
     def _requested(self, header: Header, body: bytes) -> None:
         try:
+            elements = read_elements(body)
+            if elements and issubclass(class_named(elements[0].wire_name) or Opaque, PingCommand):
+                # A ping is quoted back, not looked into.
+                ping = elements[0].fields
+                self.answer(header, [PingAnswer(command=ping, avoid_ms_list=self._owner.avoid_list())])
+                return
             contents = read_contents(body)
         except BodyError as error:
             self.log.warn("{attache}: a request that does not parse: {error}", attache=self, error=error)
             self.answer(header, [Answer(result=False, details=str(error))])
             return
         first = contents[0] if contents else None
-        if isinstance(first, PingCommand):
-            self.answer(header, [PingAnswer(command=fields_of(first), avoid_ms_list=self._owner.avoid_list())])
-        elif isinstance(first, StartupCommand):
+        if isinstance(first, StartupCommand):
             self._owner.started_again(
                 self, header, [content for content in contents if isinstance(content, StartupCommand)]
             )

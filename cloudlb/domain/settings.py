@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -164,7 +165,7 @@ def check_value(name: str, value: str, *, cluster: bool = False) -> str:
         raise InvalidSetting(f"{name}: {error}") from error
 
 
-@frozen
+@frozen(slots=False)
 class Settings:
     """Every value in force at one moment."""
 
@@ -178,7 +179,7 @@ class Settings:
             return value
         return self.stored.get(name, SETTINGS[name].default)
 
-    @property
+    @cached_property
     def servers(self) -> tuple[str, ...]:
         """The addresses of ``host``."""
         return tuple(self.value(HOST).split(","))

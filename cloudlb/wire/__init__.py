@@ -35,7 +35,7 @@ from cloudlb.wire.commands import (
     TransferAgentCommand,
 )
 from cloudlb.wire.content import Answer, Command, Content, Fields, Opaque
-from cloudlb.wire.converter import fields_of, read_contents, write_contents
+from cloudlb.wire.converter import fields_of, read_contents, read_elements, write_contents
 from cloudlb.wire.errors import BodyError, LinkError, PacketError, WireError
 from cloudlb.wire.exchange import Exchange, attache_sequence
 from cloudlb.wire.host_commands import (
@@ -65,7 +65,7 @@ from cloudlb.wire.startup import (
     StoragePoolInfo,
 )
 from cloudlb.wire.tls_channel import ALPN, Tls13WithoutAlpn, TlsChannel
-from cloudlb.wire.vocabulary import register, rename, unsupported, wire_name
+from cloudlb.wire.vocabulary import class_named, register, rename, unsupported, wire_name
 
 __all__ = [
     "ALPN",
@@ -134,9 +134,11 @@ __all__ = [
     "UnsupportedAnswer",
     "WireError",
     "attache_sequence",
+    "class_named",
     "fields_of",
     "read_body",
     "read_contents",
+    "read_elements",
     "read_header",
     "register",
     "rename",

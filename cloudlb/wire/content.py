@@ -62,7 +62,7 @@ class Answer(Content):
 
 @frozen
 class Opaque:
-    """A command or an answer of a class that is not registered; it survives a round trip as it came."""
+    """A command or an answer as it came: of a class that is not registered, or not looked into."""
 
     wire_name: str
     """The sender's class, such as ``com.cloud.agent.api.StartCommand``."""

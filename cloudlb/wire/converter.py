@@ -45,12 +45,21 @@ def read_contents(body: bytes) -> list[Command | Answer | Opaque]:
         BodyError: it is not JSON, not in the form of a body, or a known class has a field of another type; the message
             names the class and the field, and never quotes a value.
     """
+    return [_structure(element) for element in read_elements(body)]
+
+
+def read_elements(body: bytes) -> list[Opaque]:
+    """Read a packet's body without looking into its fields: all that an answer needs which only quotes the command.
+
+    Raises:
+        BodyError: it is not JSON, or not in the form of a body.
+    """
     elements = _parse(body)
     if type(elements) is not list:
         raise BodyError("the body is not a JSON array")
     if len(elements) > MAX_CONTENTS:
         raise BodyError(f"the body has {len(elements)} elements, over the limit of {MAX_CONTENTS}")
-    return [_read_element(element) for element in elements]
+    return [_element(element) for element in elements]
 
 
 def write_contents(contents: Iterable[Command | Answer | Opaque]) -> bytes:
@@ -94,19 +103,23 @@ def _int64(digits: str) -> int:
     return number
 
 
-def _read_element(element: Any) -> Command | Answer | Opaque:
+def _element(element: Any) -> Opaque:
     if type(element) is not dict or len(element) != 1:
         raise BodyError("an element of the body is not an object with the class as its only key")
     [(name, content)] = element.items()
     if type(content) is not dict:
         # Quoted and cut: the name may be anything, and this reaches a log.
         raise BodyError(f"{name[:100]!r}: the fields are not an object")
-    if (class_ := class_named(name)) is None:
-        return Opaque(name, content)
+    return Opaque(name, content)
+
+
+def _structure(element: Opaque) -> Command | Answer | Opaque:
+    if (class_ := class_named(element.wire_name)) is None:
+        return element
     try:
-        read: Command | Answer = _converter.get_structure_hook(class_)(content, class_)
+        read: Command | Answer = _converter.get_structure_hook(class_)(element.fields, class_)
     except ClassValidationError as error:
-        raise BodyError(f"{name}: {_explain(error)}") from None
+        raise BodyError(f"{element.wire_name}: {_explain(error)}") from None
     return read
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificates
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.introduction import MAX_TEXT, Introduction, Refusal, introduce
@@ -20,7 +21,7 @@ GUID = "agent-1"
 def der(certificate: Path | None) -> bytes:
     """What the TLS session would hand out."""
     assert certificate is not None
-    return ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    return load_pem_x509_certificates(certificate.read_bytes())[0].public_bytes(Encoding.DER)
 
 
 def routing(**values: Any) -> StartupRoutingCommand:
