@@ -63,8 +63,8 @@ class Database:
 
     async def stop(self) -> None:
         """Let the submitted work end, then join the threads and close the connections. Later work is refused."""
-        await self._writer.stop()
-        await self._reader.stop()
+        for stopped in (self._writer.stop(), self._reader.stop()):
+            await stopped
         self._write_engine.dispose()
         self._read_engine.dispose()
 
