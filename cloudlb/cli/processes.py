@@ -125,7 +125,7 @@ def check_free(addresses: Iterable[tuple[str, int]]) -> None:
             try:
                 probe.bind(address)
             except OSError as error:
-                raise PortInUse(f"{_shown(address)}: {error.strerror}") from error
+                raise PortInUse(f"cannot listen on {_shown(address)}: {error.strerror}") from error
 
 
 def stop_all(daemons: Sequence[Daemon], timeout: float = STOP_TIMEOUT) -> None:
