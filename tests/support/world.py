@@ -1,0 +1,426 @@
+"""Whole clusters on one virtual clock: the daemons' own code, from their composition roots on.
+
+Real are the agents and servers, the wire, Twisted's transports, the database on SQLite and the bus on it, and the
+agents' properties files. Not real are the kernel's TCP (tests.support.network), encryption (a plain channel) and
+threads (work runs inline). Equal seeds and equal calls give equal histories.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import event
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from agent.properties import read_properties
+from agent.service import AgentService, build
+from agent.session import Phase
+from cloudlb.agents.attache import Attache
+from cloudlb.config import ServerConfig
+from cloudlb.domain.models import ClusterId, Host
+from cloudlb.domain.models import Server as ServerRow
+from cloudlb.domain.ports import Transaction
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL
+from cloudlb.net.atomic_file import write_atomically
+from cloudlb.service import Server
+from cloudlb.storage.database import Database
+from cloudlb.storage.executor import InlineExecutor
+from cloudlb.wire import Answer, Command, Opaque, PingAnswer, read_body, read_contents, read_header
+from tests.storage.sqlite import new_database
+from tests.support.machine import Machine
+from tests.support.network import Network
+from tests.support.plain_channel import PlainChannel
+from tests.support.virtual_clock import VirtualClock
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Command)
+PORT = 8250
+SETTLE = 5.0
+"""Seconds in which a cluster without faults comes to rest after a change."""
+
+_AUDIT = (
+    "CREATE TABLE audit (host INTEGER, session INTEGER, status TEXT, owner INTEGER, writer TEXT)",
+    """CREATE TRIGGER audit_status AFTER UPDATE ON host WHEN new.session = old.session AND new.status <> old.status
+    BEGIN INSERT INTO audit VALUES (new.id, new.session, new.status, new.server_id, writer()); END""",
+)
+
+
+class ServerProcess:
+    """One management server's machine and what runs on it."""
+
+    def __init__(self, world: World, address: str) -> None:
+        self.address = address
+        self.frozen = False
+        self._world = world
+        self.start()
+
+    def start(self) -> None:
+        """Run the daemon."""
+        world, address = self._world, self.address
+        self.machine: Machine = world.network.machine(address)
+        self.database = Database(
+            world.database_url, writer=InlineExecutor(), reader=InlineExecutor(), new_uuid=world.new_uuid
+        )
+        event.listen(
+            self.database._write_engine,
+            "connect",
+            lambda connection, _: connection.create_function("writer", 0, lambda: address),
+        )
+        self.service = Server(
+            self.machine,
+            _server_config(address, world.database_url),
+            self.database,
+            random.Random(world.rng.random()),
+            channel_factory=lambda: PlainChannel(server_side=True),
+        )
+        self.machine.callLater(0, self.service.startService)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been killed or stopped."""
+        return self.machine.alive
+
+    @property
+    def running(self) -> bool:
+        """Whether it does anything: alive and not frozen."""
+        return self.alive and not self.frozen
+
+    def attache(self, host_id: int) -> Attache | None:
+        """The attache that speaks for a host here, if this server believes that one does."""
+        found = next((attache for attache in self.service.directory if attache.host.id == host_id), None)
+        return found if found is not None and found.owns_host else None
+
+    def end(self) -> None:
+        """Kill the process."""
+        self._world.network.kill(self.machine)
+        self.frozen = False
+        self.database.stop()  # type: ignore[unused-coroutine]
+
+
+class AgentProcess:
+    """One host's machine, its properties file and the agent that runs on it."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.number = number
+        self.name = f"agent-{number}"
+        self.address = f"10.0.1.{number}"
+        self.path = world.folder / f"agent-{number}.properties"
+        self.disk_full = False
+        self.received: list[Command | Answer | Opaque] = []
+        """What servers sent, but for the answers to pings."""
+        self.frozen = False
+        self.deleted = False
+        self._world = world
+
+    def start(self) -> None:
+        """Run the daemon."""
+        world = self._world
+        self.machine: Machine = world.network.machine(self.address)
+        self.service: AgentService = build(
+            self.machine,
+            self.path,
+            random.Random(world.rng.random()),
+            channel_factory=lambda address, tls12: PlainChannel(server_side=False, opened=self._opened),
+            run_blocking=maybeDeferred,
+            write=self._write,
+        )
+        self.machine.callLater(0, self.service.startService)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been killed or stopped."""
+        return self.machine.alive
+
+    @property
+    def server(self) -> str | None:
+        """The server that the agent is Up on, as it sees it."""
+        session = self.service.agent.session
+        return session.address if session is not None and session.phase is Phase.UP else None
+
+    @property
+    def sessions(self) -> int:
+        """Links that the agent has, in whatever state."""
+        return len(self.service.agent._sessions)
+
+    @property
+    def host_property(self) -> str:
+        """The list of servers in the agent's file."""
+        return read_properties(self.path)["host"]
+
+    def take(self, kind: type[C]) -> list[C]:
+        """What servers sent of one kind since the last time; the rest is forgotten."""
+        taken = [content for content in self.received if isinstance(content, kind)]
+        self.received.clear()
+        return taken
+
+    def _opened(self, plaintext: bytes) -> None:
+        # Whatever a server sends to an agent of this world fits one record.
+        header = read_header(plaintext)
+        contents = read_contents(read_body(plaintext, header, 2**20))
+        self.received += [content for content in contents if not isinstance(content, PingAnswer)]
+
+    def _write(self, path: Path, content: bytes, mode: int) -> None:
+        if self.disk_full:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, content, mode)
+
+
+class World:
+    """A cluster, its fleet, and what can befall them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        servers: int = 3,
+        agents: int = 6,
+        seed: int = 0,
+        algorithm: str = "roundrobin",
+        check_interval: int = 0,
+        ping_interval: int = 60,
+        properties: str = "",
+    ) -> None:
+        """Start everything, server after server, and let it come to rest.
+
+        Args:
+            folder: does not exist yet; holds the database and the agents' files.
+            servers: how many, at 10.0.0.1 and on.
+            agents: how many, named agent-1 and on.
+            seed: of all that is random.
+            algorithm: of the lists.
+            check_interval: seconds between preferred-host checks, 0 for none.
+            ping_interval: seconds.
+            properties: more lines for every agent's file.
+        """
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.rng = random.Random(seed)
+        self.clock = VirtualClock()
+        self.network = Network(self.clock, random.Random(self.rng.random()))
+        self.database_url = new_database(folder / "cloudlb.sqlite")
+        self._own = Database(self.database_url, writer=InlineExecutor(), reader=InlineExecutor())
+        self._properties = properties
+        addresses = [f"10.0.0.{number}" for number in range(1, servers + 1)]
+
+        def found(txn: Transaction) -> None:
+            zone = txn.topology.add_zone("zone-1")
+            pod = txn.topology.add_pod("pod-1", zone.id)
+            txn.topology.add_cluster("cluster-1", pod.id, hypervisor="KVM", arch="x86_64")
+            txn.settings.set(HOST, ",".join(addresses), None)
+            txn.settings.set(LB_ALGORITHM, algorithm, None)
+            txn.settings.set(LB_CHECK_INTERVAL, str(check_interval), None)
+            txn.settings.set(PING_INTERVAL, str(ping_interval), None)
+
+        result_of(self._own.run(found))
+        with self._own._write_engine.begin() as connection:
+            for statement in _AUDIT:
+                connection.exec_driver_sql(statement)
+        self.servers: dict[str, ServerProcess] = {}
+        for address in addresses:
+            self.add_server(address)
+        # Until each has seen the others.
+        self.advance(3)
+        self.agents: dict[int, AgentProcess] = {}
+        for _ in range(agents):
+            self.add_agent()
+            # One after the other, so that their order in the zone is their numbers'.
+            self.advance(0.1)
+        self.settle()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        for server in self.servers.values():
+            server.end()
+        result_of(Deferred.fromCoroutine(self._own.stop()))
+
+    # Time.
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(seconds)
+
+    def settle(self) -> None:
+        """Let the cluster come to rest."""
+        self.advance(SETTLE)
+
+    # What an operator does.
+
+    def add_server(self, address: str) -> ServerProcess:
+        """Start a server on a new machine."""
+        self.servers[address] = server = ServerProcess(self, address)
+        return server
+
+    def add_agent(self) -> AgentProcess:
+        """Start an agent on a new machine, with every server of ``host`` in its file."""
+        agent = AgentProcess(self, len(self.agents) + 1)
+        servers = self.read(lambda txn: txn.settings.load()).value(HOST)
+        agent.path.write_text(
+            f"# agent {agent.number}\nguid=guid-{agent.number}\nname={agent.name}\nhost={servers}\nport={PORT}\n"
+            f"zone=1\npod=1\ncluster=1\nresource=agent.resources.simulator.SimulatorResource\n{self._properties}"
+        )
+        self.agents[agent.number] = agent
+        agent.start()
+        return agent
+
+    def change_setting(self, name: str, value: str, cluster_id: int | None = None, *, forced: bool = False) -> None:
+        """Change a setting on one of the running servers; raises InvalidSetting."""
+        settings = self.running_servers[0].service.settings
+        cluster = None if cluster_id is None else ClusterId(cluster_id)
+        result_of(Deferred.fromCoroutine(settings.change(name, value, cluster, forced)))
+
+    def delete_host(self, agent: AgentProcess) -> bool:
+        """Delete an agent's host on one of the running servers."""
+        agent.deleted = True
+        operations = self.running_servers[0].service.operations
+        return result_of(Deferred.fromCoroutine(operations.delete_host(self.row(agent).id)))
+
+    def stop_agent(self, agent: AgentProcess) -> None:
+        """Stop an agent's daemon cleanly."""
+        self._stop(agent)
+
+    def stop_server(self, server: ServerProcess) -> None:
+        """Stop a server's daemon cleanly."""
+        self._stop(server)
+
+    def _stop(self, process: ServerProcess | AgentProcess) -> None:
+        stopping = maybeDeferred(process.service.stopService)
+        self.advance(10)
+        result_of(stopping)
+        assert not process.machine.getDelayedCalls(), process.machine.getDelayedCalls()
+        self.network.kill(process.machine)
+
+    # What befalls them.
+
+    def kill_server(self, server: ServerProcess) -> None:
+        """SIGKILL."""
+        server.end()
+
+    def restart_server(self, server: ServerProcess) -> None:
+        """Kill it if it runs, and start it again."""
+        server.end()
+        server.start()
+
+    def kill_agent(self, agent: AgentProcess) -> None:
+        """SIGKILL."""
+        self.network.kill(agent.machine)
+        agent.frozen = False
+
+    def restart_agent(self, agent: AgentProcess) -> None:
+        """Kill it if it runs, and start it again."""
+        self.kill_agent(agent)
+        agent.start()
+
+    def freeze(self, process: ServerProcess | AgentProcess) -> None:
+        """SIGSTOP."""
+        process.frozen = True
+        self.network.freeze(process.machine)
+
+    def thaw(self, process: ServerProcess | AgentProcess) -> None:
+        """SIGCONT."""
+        process.frozen = False
+        self.network.thaw(process.machine)
+
+    def cut_off(self, process: ServerProcess | AgentProcess) -> None:
+        """Have every packet from and to a machine vanish; the database is not reached over this network."""
+        others: list[ServerProcess | AgentProcess] = [*self.servers.values(), *self.agents.values()]
+        for other in others:
+            if other is not process:
+                self.network.cut(process.address, other.address)
+
+    # What one can ask.
+
+    @property
+    def running_servers(self) -> list[ServerProcess]:
+        """Servers that are alive and not frozen."""
+        return [server for server in self.servers.values() if server.running]
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Look into the database."""
+        return result_of(self._own.read(work))
+
+    def row(self, agent: AgentProcess) -> Host:
+        """The row of an agent's host, also of a deleted one."""
+        guid = f"guid-{agent.number}-SimulatorResource"
+        with self._own._read_engine.begin() as connection:
+            host_id = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (guid,)).scalar_one()
+        host = self.read(lambda txn: txn.hosts.get(host_id))
+        assert host is not None
+        return host
+
+    def row_address(self, agent: AgentProcess) -> str | None:
+        """The address of the server that an agent's row names."""
+        owner = self.row(agent).server_id
+        servers: list[ServerRow] = self.read(lambda txn: txn.servers.all())
+        return next((server.address for server in servers if server.id == owner), None)
+
+    def believers(self, agent: AgentProcess) -> list[str]:
+        """The servers that believe an agent to be theirs."""
+        host_id = self.row(agent).id
+        return [server.address for server in self.servers.values() if server.alive and server.attache(host_id)]
+
+    def spread(self) -> dict[str, list[int]]:
+        """The numbers of the agents on each server, as the agents see it."""
+        spread: dict[str, list[int]] = {address: [] for address in self.servers}
+        for agent in self.agents.values():
+            if agent.alive and agent.server is not None:
+                spread[agent.server].append(agent.number)
+        return spread
+
+    def stale_writes(self) -> list[tuple[object, ...]]:
+        """Changes of a host's status by another server than the one that the row names."""
+        with self._own._read_engine.begin() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT audit.* FROM audit JOIN management_server ON management_server.id = audit.owner "
+                "WHERE management_server.address <> audit.writer"
+            )
+            return [tuple(row) for row in rows]
+
+    def problems(self, agent: AgentProcess) -> Iterator[str]:
+        """What keeps an agent from being Up exactly once."""
+        row, believers = self.row(agent), self.believers(agent)
+        if agent.server is None:
+            yield f"{agent.name} is up nowhere"
+        if agent.sessions != 1:
+            yield f"{agent.name} has {agent.sessions} sessions"
+        if believers != [agent.server]:
+            yield f"{agent.name} sees itself on {agent.server}, and {believers} see it on themselves"
+        if row.status.value != "Up" or self.row_address(agent) != agent.server:
+            yield f"{agent.name} is on {agent.server}, its row says {row.status.value} on {self.row_address(agent)}"
+        for server in self.servers.values():
+            attache = server.attache(row.id) if server.alive else None
+            if attache is not None and attache.host.session != row.session:
+                yield f"{agent.name} has session {row.session} and {server.address} holds {attache.host.session}"
+
+    def new_uuid(self) -> UUID:
+        """A uuid that depends on the seed."""
+        return UUID(int=self.rng.getrandbits(128), version=4)
+
+
+def result_of(deferred: Deferred[T]) -> T:
+    """The result of what has ended already, or its failure raised."""
+    results: list[T | Failure] = []
+    deferred.addBoth(results.append)
+    assert results, "it has not ended"
+    if isinstance(result := results[0], Failure):
+        result.raiseException()
+    return result
+
+
+def _server_config(address: str, database_url: str) -> ServerConfig:
+    return ServerConfig(
+        name=address,
+        address=address,
+        bind_address=address,
+        api_address=address,
+        port=PORT,
+        database_url=database_url,
+        ca_certificate=Path("ca"),
+        certificate=Path("certificate"),
+        private_key=Path("key"),
+    )
