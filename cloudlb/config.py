@@ -22,10 +22,10 @@ class InvalidConfiguration(ValueError):
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise ValueError(f"not between {least} and {most}")
-        return value
+        # int() alone also takes "1_000" and the digits of all scripts.
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise ValueError(f"not a whole number between {least} and {most}")
+        return int(text)
 
     return convert
 
@@ -92,7 +92,7 @@ def server_config(properties: Mapping[str, str], path: Path) -> ServerConfig:
             raise InvalidConfiguration(f"{path}: {key}={properties[key]}: {error}") from error
         values[attribute.name] = path.parent.absolute() / value if isinstance(value, Path) else value
     for key in ("name", "address", "db.url", "tls.ca", "tls.certificate", "tls.key"):
-        if not values.get(keys[key].name):
+        if not properties.get(key, "").strip():
             raise InvalidConfiguration(f"{path}: {key} is missing")
     values["database_url"] = _beside(values["database_url"], path)
     values["bind_address"] = values.get("bind_address") or values["address"]

@@ -24,10 +24,8 @@ def normalize_address(text: str) -> str:
     """
     text = text.strip()
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    try:
+    if is_ip_address(bare):
         return str(ipaddress.ip_address(bare))
-    except ValueError:
-        pass
     name = text.lower().removesuffix(".")
     labels = name.split(".")
     # A name of digits and dots only is a mistyped IPv4 address, never a host.
@@ -37,9 +35,12 @@ def normalize_address(text: str) -> str:
 
 
 def is_ip_address(text: str) -> bool:
-    """Tell an IP address from a name."""
+    """Tell an IP address from a name.
+
+    An IPv6 address with a scope ("fe80::1%eth0") is none: it means another machine on each machine.
+    """
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
