@@ -1,0 +1,1 @@
+"""The command `cloudlb`: a deployment's making, and the API for people."""

@@ -1,0 +1,400 @@
+"""Making a deployment: a folder with everything that a cluster's daemons need to start.
+
+    DIR/cloudlb.sqlite              the database, unless another is named
+    DIR/ca/                         the certificate authority
+    DIR/servers/ADDRESS/            mgmt.properties, ca.crt, server.crt, server.key
+    DIR/agents/N/                   agent.properties, ca.crt, agent.crt, agent.key
+    DIR/cloudstack.ini              endpoint, key and secret of the administrator
+
+A server's or agent's folder can be copied to its machine as it is. Whatever is there already stays as it is, to the
+byte: making a deployment again adds what is missing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+
+import javaproperties
+from attrs import field, frozen
+from sqlalchemy.exc import SQLAlchemyError
+from twisted.internet.defer import Deferred
+
+from cloudlb.agents.live_settings import TOPIC
+from cloudlb.config import InvalidConfiguration, ServerConfig, load_server_config
+from cloudlb.domain.addresses import InvalidAddress, is_ip_address, normalize_address
+from cloudlb.domain.models import Account
+from cloudlb.domain.ports import StoreUnavailable, Transaction
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting, check_value
+from cloudlb.net.atomic_file import write_atomically
+from cloudlb.net.pki import CERTIFICATE_FILE, CertificateAuthority, KeyPair, PkiError
+from cloudlb.storage.database import Database
+from cloudlb.storage.engine import UnsupportedDatabase, database_file
+from cloudlb.storage.executor import InlineExecutor
+from cloudlb.storage.migrate import SchemaMismatch, upgrade
+
+T = TypeVar("T")
+
+DATABASE_FILE = "cloudlb.sqlite"
+INI_FILE = "cloudstack.ini"
+ADMINISTRATOR = "admin"
+PORT = 8250
+API_PORT = 8080
+MAX_AGENTS = 100_000
+RESOURCE = "agent.resources.simulator.SimulatorResource"
+_OWN_NAMES = {"ca", "servers", "agents", INI_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
+_PUBLIC, _PRIVATE = 0o644, 0o600
+
+
+class DeploymentError(Exception):
+    """The deployment cannot be made; the message says why. What was found wrong beforehand changed nothing."""
+
+
+@frozen(kw_only=True)
+class Request:
+    """What an operator asks for. None is: as the deployment has it, or else the default."""
+
+    folder: Path
+    servers: tuple[str, ...]
+    agents: int
+    database_url: str | None = field(default=None, repr=False)
+    port: int | None = None
+    api_port: int | None = None
+    algorithm: str | None = None
+    check_interval: int | None = None
+
+
+@frozen(kw_only=True)
+class Deployment:
+    """What there is now."""
+
+    folder: Path
+    servers: tuple[str, ...]
+    """Addresses, the ones asked for first."""
+    agents: int
+    """Agents 1 to this number were asked for."""
+    new_servers: tuple[str, ...]
+    new_agents: int
+    kept_settings: Mapping[str, str] = field(factory=dict)
+    """Settings that were asked for with another value than the one in force, which was kept."""
+
+    def server_file(self, address: str) -> Path:
+        """A server's mgmt.properties."""
+        return self.folder / "servers" / address / "mgmt.properties"
+
+    def agent_file(self, number: int) -> Path:
+        """An agent's agent.properties."""
+        return self.folder / "agents" / str(number) / "agent.properties"
+
+
+@frozen(kw_only=True)
+class _Plan:
+    """A request that was found good, and what was there before."""
+
+    folder: Path
+    servers: tuple[str, ...]
+    new_servers: tuple[str, ...]
+    agents: int
+    url: str = field(repr=False)
+    """For us to open."""
+    written_url: str = field(repr=False)
+    """For mgmt.properties."""
+    port: int
+    api_port: int
+    settings: Mapping[str, str]
+    """Algorithm and interval as far as they were asked for."""
+    needs_new_database: bool
+    """A database of others that has an administrator belongs to a deployment with another CA."""
+
+
+def deploy(request: Request, progress: Callable[[str], None] = lambda line: None) -> Deployment:
+    """Make a deployment, or add to it what is missing.
+
+    Args:
+        request: what there is to be.
+        progress: told what is being done, line by line.
+
+    Raises:
+        DeploymentError: the message names what is wrong.
+    """
+    try:
+        plan = _plan(request)
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        progress(f"database {database_file(plan.url)}")
+        upgrade(plan.url)
+        populated = _populate(plan)
+        authority = _authority(plan.folder)
+        for address in plan.servers:
+            progress(f"server {address}")
+            _write_server(plan, address, authority)
+        new_agents = _write_agents(plan, populated.hosts, authority, progress)
+        _write_ini(plan, populated.account)
+    except (
+        InvalidAddress,
+        InvalidConfiguration,
+        InvalidSetting,
+        PkiError,
+        SchemaMismatch,
+        UnsupportedDatabase,
+    ) as error:
+        raise DeploymentError(str(error)) from error
+    except StoreUnavailable as error:
+        raise DeploymentError(str(error)) from error
+    except SQLAlchemyError as error:
+        raise DeploymentError(f"the database cannot be used: {getattr(error, 'orig', None) or error}") from error
+    except OSError as error:
+        raise DeploymentError(f"{error.filename or plan.folder}: {error.strerror}") from error
+    return Deployment(
+        folder=plan.folder,
+        servers=plan.servers,
+        agents=plan.agents,
+        new_servers=plan.new_servers,
+        new_agents=new_agents,
+        kept_settings=populated.kept,
+    )
+
+
+def _plan(request: Request) -> _Plan:
+    folder = request.folder.absolute()
+    is_new = not (folder / "ca" / CERTIFICATE_FILE).exists()
+    # What an interrupted run left is gone on with; anything else is none of our business.
+    if is_new and (foreign := _foreign_entries(folder)):
+        raise DeploymentError(f"{folder} is not empty and no deployment: it holds {foreign[0]!r}")
+    asked = _addresses(request.servers)
+    found = _found_servers(folder)
+    if not asked and not found:
+        raise DeploymentError(f"{folder}: a new deployment needs at least one --server")
+    if not 0 <= request.agents <= MAX_AGENTS:
+        raise DeploymentError(f"{request.agents} agents are not between 0 and {MAX_AGENTS}")
+    first = next(iter(found.values()), None)
+    url, written = _database(request, folder, first)
+    database_file(url)
+    return _Plan(
+        folder=folder,
+        servers=tuple(dict.fromkeys((*asked, *found))),
+        new_servers=tuple(address for address in asked if address not in found),
+        agents=request.agents,
+        url=url,
+        written_url=written,
+        port=_port("--port", request.port, first.port if first else PORT),
+        api_port=_port("--api-port", request.api_port, first.api_port if first else API_PORT),
+        settings=_settings(request),
+        needs_new_database=is_new and request.database_url is not None,
+    )
+
+
+def _foreign_entries(folder: Path) -> list[str]:
+    if not folder.exists():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if entry.name not in _OWN_NAMES)
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    addresses: list[str] = []
+    for text in texts:
+        address = normalize_address(text)
+        if is_ip_address(address) and (ip_address(address).is_unspecified or ip_address(address).is_multicast):
+            raise DeploymentError(f"server {text}: agents cannot connect to {address}")
+        if address in addresses:
+            raise DeploymentError(f"server {address} is named twice")
+        addresses.append(address)
+    return tuple(addresses)
+
+
+def _found_servers(folder: Path) -> dict[str, ServerConfig]:
+    # By folder, which is the address that the server was made for, whatever has been edited since.
+    paths = sorted(folder.glob("servers/*/mgmt.properties"))
+    return {path.parent.name: load_server_config(path) for path in paths}
+
+
+def _port(option: str, asked: int | None, otherwise: int) -> int:
+    port = otherwise if asked is None else asked
+    if not 1 <= port <= 65535:
+        raise DeploymentError(f"{option}: {port} is not between 1 and 65535")
+    return port
+
+
+def _database(request: Request, folder: Path, found: ServerConfig | None) -> tuple[str, str]:
+    """The URL to open, and how mgmt.properties writes it."""
+    own = folder / DATABASE_FILE
+    if request.database_url is not None:
+        url = request.database_url
+        if url.startswith("sqlite:"):
+            url = f"sqlite:///{database_file(url).absolute()}"
+        if found is not None and url != found.database_url:
+            raise DeploymentError(f"{folder} has another database than the one that --db names")
+    elif found is not None:
+        url = found.database_url
+    else:
+        url = f"sqlite:///{own}"
+    # Relative where it can be: the folder may be moved.
+    return url, f"sqlite:///../../{DATABASE_FILE}" if url == f"sqlite:///{own.resolve()}" else url
+
+
+def _settings(request: Request) -> dict[str, str]:
+    asked = {LB_ALGORITHM: request.algorithm, LB_CHECK_INTERVAL: request.check_interval}
+    return {name: check_value(name, str(value)) for name, value in asked.items() if value is not None}
+
+
+@frozen(kw_only=True)
+class _Populated:
+    account: Account
+    hosts: tuple[str, ...]
+    """The addresses of ``host``."""
+    kept: Mapping[str, str]
+
+
+def _populate(plan: _Plan) -> _Populated:
+    """Fill a new database, in one transaction; in another, only add new servers to ``host``."""
+
+    def work(txn: Transaction) -> _Populated:
+        account = txn.accounts.by_username(ADMINISTRATOR)
+        if account is None:
+            zone = txn.topology.add_zone("zone-1")
+            pod = txn.topology.add_pod("pod-1", zone.id)
+            txn.topology.add_cluster("cluster-1", pod.id, hypervisor="KVM", arch="x86_64")
+            account = txn.accounts.add(
+                username=ADMINISTRATOR, api_key=secrets.token_urlsafe(48), secret_key=secrets.token_urlsafe(48)
+            )
+            for name, value in {HOST: ",".join(plan.servers), **plan.settings}.items():
+                txn.settings.set(name, value, None)
+        elif plan.needs_new_database:
+            raise DeploymentError("the database that --db names belongs to another deployment, with another CA")
+        current = txn.settings.load()
+        if missing := tuple(address for address in plan.new_servers if address not in current.servers):
+            txn.settings.set(HOST, check_value(HOST, ",".join((*current.servers, *missing))), None)
+            # Servers that run take it up at once.
+            txn.bus.publish(TOPIC, {"name": HOST, "cluster_id": None}, time.time())
+        kept = {name: current.value(name) for name, value in plan.settings.items() if current.value(name) != value}
+        return _Populated(account=account, hosts=(*current.servers, *missing), kept=kept)
+
+    database = Database(plan.url, writer=InlineExecutor(), reader=InlineExecutor())
+
+    async def populate() -> _Populated:
+        await database.start()
+        try:
+            return await database.run(work)
+        finally:
+            await database.stop()
+
+    return _now(Deferred.fromCoroutine(populate()))
+
+
+def _now(deferred: Deferred[T]) -> T:
+    """The result of work that has run inline."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+    deferred.addCallbacks(results.append, lambda failure: errors.append(failure.value))
+    if errors:
+        raise errors[0]
+    (result,) = results
+    return result
+
+
+def _authority(folder: Path) -> CertificateAuthority:
+    ca = folder / "ca"
+    if (ca / CERTIFICATE_FILE).exists():
+        return CertificateAuthority.load(ca)
+    return CertificateAuthority.create(ca, f"cloudlb {uuid.uuid4()}")
+
+
+def _write_server(plan: _Plan, address: str, authority: CertificateAuthority) -> None:
+    folder = plan.folder / "servers" / address
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_identity(folder, "server", authority, lambda: authority.issue_server(address, [address]))
+    _write_properties(
+        folder / "mgmt.properties",
+        f"Management server {address}.",
+        {
+            "name": address,
+            "address": address,
+            "port": str(plan.port),
+            "api.port": str(plan.api_port),
+            "db.url": plan.written_url,
+            "tls.ca": "ca.crt",
+            "tls.certificate": "server.crt",
+            "tls.key": "server.key",
+        },
+    )
+
+
+def _write_agents(
+    plan: _Plan, hosts: tuple[str, ...], authority: CertificateAuthority, progress: Callable[[str], None]
+) -> int:
+    """Write what is missing of the agents, and count those that were not there."""
+    new = 0
+    for number in range(1, plan.agents + 1):
+        folder = plan.folder / "agents" / str(number)
+        guid = _guid(authority, number)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_identity(folder, "agent", authority, lambda guid=guid: authority.issue_agent(guid))  # type: ignore[misc]
+        new += _write_properties(
+            folder / "agent.properties",
+            f"Agent {number}.",
+            {
+                "guid": guid,
+                "name": f"agent-{number}",
+                "host": ",".join(hosts),
+                "port": str(plan.port),
+                "zone": "1",
+                "pod": "1",
+                "cluster": "1",
+                "resource": RESOURCE,
+                "tls.ca": "ca.crt",
+                "tls.certificate": "agent.crt",
+                "tls.key": "agent.key",
+            },
+        )
+        if number % 100 == 0 or number == plan.agents:
+            progress(f"agents 1 to {number}")
+    return new
+
+
+def _guid(authority: CertificateAuthority, number: int) -> str:
+    """An agent's GUID follows from its CA and its number, so that a lost file comes back as it was."""
+    namespace = uuid.UUID(bytes=sha256(authority.path.read_bytes()).digest()[:16])
+    return str(uuid.uuid5(namespace, f"agent-{number}"))
+
+
+def _write_identity(folder: Path, name: str, authority: CertificateAuthority, issue: Callable[[], KeyPair]) -> None:
+    certificate, key, ca = folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt"
+    if not ca.exists():
+        write_atomically(ca, authority.path.read_bytes(), _PUBLIC)
+    if not (certificate.exists() and key.exists()):
+        issue().write(certificate, key)
+
+
+def _write_properties(path: Path, comment: str, properties: Mapping[str, str]) -> bool:
+    """Write a properties file that is not there; say whether it was written."""
+    if path.exists():
+        return False
+    lines = [f"# {comment}", *(f"{key}={_escape(value)}" for key, value in properties.items())]
+    # A database's URL may hold a password.
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("ascii"), _PRIVATE)
+    return True
+
+
+def _escape(value: str) -> str:
+    # Colons and equals signs need no escape in values, and without it people can read URLs and IPv6 addresses.
+    return javaproperties.escape(value).replace("\\:", ":").replace("\\=", "=")
+
+
+def _write_ini(plan: _Plan, account: Account) -> None:
+    path = plan.folder / INI_FILE
+    if path.exists():
+        return
+    address = plan.servers[0]
+    host = f"[{address}]" if ":" in address else address
+    lines = (
+        "[cloudstack]",
+        f"endpoint = http://{host}:{plan.api_port}/client/api",
+        f"key = {account.api_key}",
+        f"secret = {account.secret_key}",
+    )
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode(), _PRIVATE)
