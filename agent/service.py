@@ -114,11 +114,10 @@ def tls_channels(config: AgentConfig) -> ChannelFactory:
     """Make channels with the agent's identity.
 
     Raises:
-        InvalidConfiguration: no CA is named.
-        TlsConfigurationError: a file cannot be used.
+        TlsConfigurationError: no CA is named, or a file cannot be used.
     """
     if config.ca is None:
-        raise InvalidConfiguration("tls.ca is missing: without it any server could take the host")
+        raise TlsConfigurationError("tls.ca is missing: without it any server could take the host")
     identity = Identity(ca=config.ca, certificate=config.certificate, private_key=config.private_key)
     contexts: dict[bool, ssl.SSLContext] = {False: client_context(identity)}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,7 @@ class ScriptedServer(Factory):
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.channel: Callable[[], Channel] = partial(PlainChannel, server_side=True)
         self.script = Script()
         self.connections: list[Connection] = []
         self.port: IListeningPort = machine.listenTCP(PORT, self, interface=machine.address)
@@ -161,9 +163,7 @@ class ScriptedServer(Factory):
     def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:
         """A connection came."""
         connection = Connection(self)
-        connection.link = LinkProtocol(
-            Link(PlainChannel(server_side=True)), connection, self.machine, handshake_timeout=10
-        )
+        connection.link = LinkProtocol(Link(self.channel()), connection, self.machine, handshake_timeout=10)
         self.connections.append(connection)
         return connection.link
 
@@ -190,6 +190,7 @@ class World:
         resource: Any = None,
         write: Write = write_atomically,
         start_for: float = 0.1,
+        tls: bool = False,
     ) -> AgentService:
         """Start an agent whose list has all servers, unless the text has another one."""
         self.path = self.folder / "agent.properties"
@@ -200,7 +201,7 @@ class World:
             self.path,
             random.Random(self.seed),
             resource=resource,
-            channel_factory=self._channel,
+            channel_factory=None if tls else _plain,
             run_blocking=_inline,
             write=write,
         )
@@ -232,9 +233,9 @@ class World:
         """The latest connection to a server."""
         return self.servers[address].connections[-1]
 
-    @staticmethod
-    def _channel(address: str, tls12: bool) -> Channel:
-        return PlainChannel(server_side=False)
+
+def _plain(address: str, tls12: bool) -> Channel:
+    return PlainChannel(server_side=False)
 
 
 def _inline(work: Any) -> Deferred[None]:
