@@ -153,7 +153,7 @@ class Dispatch:
 
 
 def _overdue(_: object, seconds: float) -> Failure:
-    return Failure(_Overdue(seconds))
+    return Failure(_Overdue(seconds))  # type: ignore[no-untyped-call]  # Twisted has no types there
 
 
 def _wait(content: Command | Answer | Opaque) -> int:
