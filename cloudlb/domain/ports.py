@@ -81,13 +81,19 @@ class HostRows(Protocol):
     def admit(self, admission: Admission, now: float) -> Host | Refused:
         """Create the host of a GUID or find it, give it to the server and count its session up.
 
-        The status becomes Connecting, but stays Up for an Up host that is transferred. An unknown zone, pod or
-        cluster, and a GUID whose host was deleted, are refused.
+        The status becomes Connecting, but stays Up for an Up host that is transferred. Facts and server are the new
+        ones. Refused, with a reason that names the thing, and changing nothing, are: an unknown zone, a pod that is
+        not in that zone and a cluster that is not in that pod; a hypervisor host (type Routing) without pod or
+        cluster, which system VMs may lack; a GUID whose host was deleted, or stands elsewhere; facts that do not fit
+        their columns.
         """
         ...
 
     def change_status(self, host_id: HostId, session: Session, status: HostStatus, now: float) -> bool:
-        """Set the status if ``session`` is still the host's latest and the host is not removed; say whether it was."""
+        """Set the status if ``session`` is still the host's latest and the host is not removed; say whether it was.
+
+        ``disconnected`` becomes the time of the first of Disconnected, Down and Alert after Up, and None with Up.
+        """
         ...
 
     def get(self, host_id: HostId) -> Host | None:
@@ -95,7 +101,7 @@ class HostRows(Protocol):
         ...
 
     def find(self, key: str) -> Host | None:
-        """A host that is not removed, by id, uuid or name, in this order of precedence."""
+        """A host that is not removed, by id, uuid or name, in this order of precedence; of one name the oldest."""
         ...
 
     def all(self) -> list[Host]:
@@ -121,7 +127,11 @@ class ServerRows(Protocol):
     def register(
         self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId, now: float
     ) -> Server:
-        """The row of the server of this name, made with ``candidate_id`` if new; started and heartbeat are now."""
+        """The row of the server of this name, made with ``candidate_id`` if new; started and heartbeat are now.
+
+        Raises:
+            AlreadyExists: another server has the candidate's id.
+        """
         ...
 
     def heartbeat(self, server_id: ServerId, now: float) -> bool:
@@ -145,7 +155,7 @@ class SettingRows(Protocol):
         ...
 
     def set(self, name: str, value: str, cluster_id: ClusterId | None) -> None:
-        """Write a value that the domain has checked."""
+        """Write a value that the domain has checked; NotFound for an unknown cluster."""
         ...
 
     def reset(self, name: str, cluster_id: ClusterId | None) -> None:
@@ -165,7 +175,7 @@ class TopologyRows(Protocol):
 
 
 class AccountRows(Protocol):
-    """Users of the API."""
+    """Users of the API. ``add`` raises AlreadyExists for a taken name or key."""
 
     def by_api_key(self, api_key: str) -> Account | None: ...
     def by_username(self, username: str) -> Account | None: ...
@@ -225,7 +235,11 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """The database."""
+    """The database.
+
+    Work that it cannot do fails with StoreUnavailable, anything that the work raises comes as it is, and either way
+    nothing is changed.
+    """
 
     def run(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
         """Run and commit. Writers are serialized."""
