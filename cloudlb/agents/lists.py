@@ -133,7 +133,8 @@ class Lists:
     def _work(self) -> None:
         if not self._ticking:
             self._ticking = True
-            self._ticks.start(TICK, now=True)
+            # Never at once: a queue that is filled one by one would be emptied as fast, past any pace.
+            self._ticks.start(TICK)
 
     def _rest(self) -> None:
         self._ticking = False

@@ -84,7 +84,8 @@ class Membership:
 
     def avoid(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Those of ``addresses`` that belong to a server known to be down: the avoid list for agents."""
-        return tuple(address for address in addresses if address in self._down)
+        # Asked with every ping, and nearly always nobody is.
+        return tuple(address for address in addresses if address in self._down) if self._down else ()
 
     async def _beat(self) -> None:
         own, now = self.own.id, self._clock.seconds()

@@ -109,6 +109,7 @@ class ServerFixture:
     """One running server on a database of its own, with zone, pod and cluster 1."""
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", **settings: str) -> None:
+        self.folder = folder
         file = folder / "cloudlb.sqlite"
         new = not file.exists()
         if new:
@@ -121,7 +122,7 @@ class ServerFixture:
         for name, value in settings.items():
             self.set(name.replace("__", "."), value)
         self.server = Server(
-            self.reactor, config(address, file), self.database, random.Random(7), channel_factory=_no_channel
+            self.reactor, config(address, file), self.database, random.Random(address), channel_factory=_no_channel
         )
         self.server.startService()
         self.advance(0)

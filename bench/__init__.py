@@ -1,0 +1,1 @@
+"""Load and measurements, run by hand: see docs/benchmarks.md."""

@@ -1,0 +1,154 @@
+"""How agents come to hold the list that they should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.domain.models import ClusterId, Server, ServerId
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL
+from cloudlb.wire import Answer, Flag, ReadyAnswer, ReadyCommand, SetupMSListAnswer, SetupMSListCommand
+from tests.agents.server import FakeLink, ServerFixture
+
+SERVERS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+RESPONSE = Flag(0)
+
+
+class ListTests(SynchronousTestCase):
+    """One server of three, the others being rows with heartbeats only."""
+
+    def setUp(self) -> None:
+        self.fixture = ServerFixture(Path(self.mktemp()).parent, host=",".join(SERVERS))
+        self.addCleanup(self.fixture.stop)
+        for number, address in enumerate(SERVERS[1:], start=2):
+            self.register(ServerId(number), address)
+        # The next heartbeat sees them.
+        self.fixture.advance(2)
+
+    def register(self, server_id: ServerId, address: str) -> None:
+        """Give another server a row with a fresh heartbeat."""
+        now = self.fixture.reactor.seconds()
+        work: Deferred[Server] = self.fixture.database.run(
+            lambda txn: txn.servers.register(
+                name=address, address=address, port=8250, version="0", candidate_id=server_id, now=now
+            )
+        )
+        self.successResultOf(work)
+
+    def up(self, number: int, held: str) -> FakeLink:
+        """Connect an agent that holds a list, and make it Up."""
+        link = self.fixture.startup(number, ms_host_list=held)
+        header, ready = link.take()[-1]
+        assert isinstance(ready, ReadyCommand)
+        link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
+        return link
+
+    def change(self, name: str, value: str, cluster_id: ClusterId | None = None) -> None:
+        """Change a setting as the API does."""
+        self.successResultOf(Deferred.fromCoroutine(self.fixture.server.settings.change(name, value, cluster_id)))
+
+    def orders(self, link: FakeLink, *, answer: Answer | None = None) -> Sequence[SetupMSListCommand]:
+        """What an agent was told, each acknowledged unless said otherwise."""
+        orders = []
+        for header, command in link.take():
+            assert isinstance(command, SetupMSListCommand), command
+            orders.append(command)
+            link.receive([answer or SetupMSListAnswer()], sequence=header.sequence, flags=RESPONSE)
+        return orders
+
+    def test_a_change_of_the_algorithm_reaches_every_agent(self) -> None:
+        """Each gets its own rotation, and whose head is another server is then sent there."""
+        links = [self.up(number, f"{','.join(SERVERS)}@static") for number in (1, 2, 3)]
+        self.change(LB_ALGORITHM, "roundrobin")
+        self.fixture.advance(0.5)
+        told = [self.orders(link) for link in links]
+        self.assertEqual(
+            [orders[0].ms_list for orders in told], [SERVERS, SERVERS[1:] + SERVERS[:1], SERVERS[2:] + SERVERS[:2]]
+        )
+        self.assertTrue(all(orders[0].lb_algorithm == "roundrobin" for orders in told))
+        self.assertFalse(any(order.trigger_host_lb for orders in told for order in orders))
+        self.fixture.advance(1)
+        triggers = [[order.trigger_host_lb for order in self.orders(link)] for link in links]
+        self.assertEqual(triggers, [[], [True], [True]])
+
+    def test_nobody_is_sent_to_a_server_that_is_down(self) -> None:
+        """The list is, all the same: the server may come back."""
+        link = self.up(1, f"{','.join(SERVERS)}@static")
+        self.fixture.advance(10)
+        self.change(HOST, "127.0.0.2,127.0.0.1")
+        self.fixture.advance(1)
+        (order,) = self.orders(link)
+        self.assertEqual((order.ms_list, order.trigger_host_lb), (("127.0.0.2", "127.0.0.1"), False))
+        self.assertEqual(order.avoid_ms_list, ("127.0.0.2",))
+        self.fixture.advance(2)
+        self.assertEqual(self.orders(link), [])
+
+    def test_a_new_list_with_ready_is_followed_by_an_order_to_move(self) -> None:
+        """An agent on its first contact comes to its preferred server without waiting for a check."""
+        self.change(HOST, "127.0.0.2,127.0.0.1,127.0.0.3")
+        link = self.up(1, "127.0.0.1")
+        self.fixture.advance(1)
+        (order,) = self.orders(link)
+        self.assertTrue(order.trigger_host_lb)
+        self.assertEqual(order.ms_list[0], "127.0.0.2")
+
+    def test_an_agent_off_its_preferred_server_with_the_right_list_stays(self) -> None:
+        """It has failed over; the periodic check brings it back, and nothing else."""
+        self.change(HOST, "127.0.0.2,127.0.0.1,127.0.0.3")
+        link = self.up(1, "127.0.0.2,127.0.0.1,127.0.0.3@static")
+        self.fixture.advance(5)
+        self.assertEqual(self.orders(link), [])
+
+    def test_a_change_of_the_interval_is_sent_with_the_list_that_the_agent_holds(self) -> None:
+        """And moves nobody."""
+        link = self.up(1, f"{','.join(SERVERS)}@static")
+        self.change(LB_CHECK_INTERVAL, "30")
+        self.fixture.advance(2)
+        (order,) = self.orders(link)
+        self.assertEqual((order.lb_check_interval, order.ms_list, order.trigger_host_lb), (30, SERVERS, False))
+
+    def test_a_clusters_interval_counts_before_the_global_one(self) -> None:
+        """And a reset returns to that."""
+        link = self.up(1, f"{','.join(SERVERS)}@static")
+        self.change(LB_CHECK_INTERVAL, "30")
+        self.change(LB_CHECK_INTERVAL, "7", ClusterId(1))
+        self.fixture.advance(2)
+        self.assertEqual(self.orders(link)[-1].lb_check_interval, 7)
+        settings = self.fixture.server.settings
+        self.successResultOf(Deferred.fromCoroutine(settings.reset(LB_CHECK_INTERVAL, ClusterId(1))))
+        self.fixture.advance(2)
+        self.assertEqual(self.orders(link)[-1].lb_check_interval, 30)
+
+    def test_a_shuffled_list_of_the_same_servers_stays(self) -> None:
+        """Its order says nothing, so nothing is sent when the agent comes back."""
+        self.change(LB_ALGORITHM, "shuffle")
+        link = self.fixture.startup(1, ms_host_list="127.0.0.3,127.0.0.1,127.0.0.2@shuffle")
+        _, ready = link.take()[-1]
+        assert isinstance(ready, ReadyCommand)
+        self.assertIsNone(ready.ms_host_list)
+        link.lose()
+
+    def test_a_list_that_was_not_acknowledged_is_sent_again_with_the_next_change(self) -> None:
+        """What an agent did not confirm does not count as held."""
+        link = self.up(1, f"{','.join(SERVERS)}@static")
+        self.change(LB_ALGORITHM, "rendezvous")
+        self.fixture.advance(1)
+        self.assertEqual(len(self.orders(link, answer=SetupMSListAnswer(result=False, details="disk full"))), 1)
+        self.change(LB_CHECK_INTERVAL, "5")
+        self.fixture.advance(1)
+        self.assertEqual(self.orders(link)[0].lb_algorithm, "rendezvous")
+
+    def test_a_thousand_agents_are_told_within_seconds(self) -> None:
+        """The pace bounds the moves, not the lists."""
+        links = [self.up(number, f"{','.join(SERVERS)}@static") for number in range(1, 301)]
+        self.change(LB_ALGORITHM, "roundrobin")
+        self.fixture.advance(0.45)
+        told = [self.orders(link) for link in links]
+        self.assertTrue(all(orders and orders[0].lb_algorithm == "roundrobin" for orders in told))
+        self.fixture.advance(1.0)
+        moved = sum(order.trigger_host_lb for link in links for order in self.orders(link))
+        # Five in each tenth of a second, from when the first lists were acknowledged.
+        self.assertTrue(40 <= moved <= 70, moved)

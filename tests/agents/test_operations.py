@@ -1,0 +1,75 @@
+"""reconnectHost and deleteHost, from the server that holds the agent and from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.domain.models import HostId, HostStatus, Job, JobStatus
+from cloudlb.domain.ports import NotFound
+from cloudlb.wire import Flag, ReadyAnswer
+from tests.agents.server import FakeLink, ServerFixture
+
+
+class OperationsTests(SynchronousTestCase):
+    """An agent on the second of two servers."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp()).parent
+        self.asked = ServerFixture(folder, "127.0.0.1", host="127.0.0.1,127.0.0.2")
+        self.holder = ServerFixture(folder, "127.0.0.2")
+        self.addCleanup(self.asked.stop)
+        self.addCleanup(self.holder.stop)
+        self.link = self.up()
+        self.host_id = self.asked.host(1).id
+
+    def up(self) -> FakeLink:
+        """Have the agent connect."""
+        link = self.holder.startup(1, ms_host_list="127.0.0.1,127.0.0.2@static")
+        header, _ = link.take()[-1]
+        link.receive([ReadyAnswer()], sequence=header.sequence, flags=Flag(0))
+        return link
+
+    def reconnect(self) -> Job:
+        """Ask the first server, let the bus carry it, and look at the job."""
+        operations = self.asked.server.operations
+        job: Job = self.successResultOf(Deferred.fromCoroutine(operations.reconnect_host(self.host_id, 1)))
+        self.holder.advance(1)
+        found = self.successResultOf(self.asked.database.read(lambda txn: txn.jobs.get(job.uuid)))
+        assert isinstance(found, Job)
+        return found
+
+    def test_reconnect_reaches_the_server_that_holds_the_agent(self) -> None:
+        """It closes the link and ends the job."""
+        job = self.reconnect()
+        self.assertIn("operator", self.link.ended or "")
+        self.assertEqual((job.status, job.result["host_id"]), (JobStatus.SUCCEEDED, self.host_id))
+
+    def test_reconnect_of_a_host_without_an_agent_fails_at_once(self) -> None:
+        """There is nobody to tell."""
+        self.link.lose()
+        job = self.reconnect()
+        self.assertEqual(job.status, JobStatus.FAILED)
+        self.assertIn("host-1", job.result["errortext"])
+
+    def test_reconnect_of_an_unknown_host(self) -> None:
+        """Is an error, not a job."""
+        work = self.asked.server.operations.reconnect_host(HostId(99), 1)
+        self.failureResultOf(Deferred.fromCoroutine(work), NotFound)
+
+    def test_delete_reaches_the_server_that_holds_the_agent(self) -> None:
+        """The row is Removed and stays so when the link ends."""
+        self.assertTrue(
+            self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id)))
+        )
+        self.holder.advance(1)
+        self.assertIn("deleted", self.link.ended or "")
+        self.link.lose()
+        host = self.successResultOf(self.asked.database.read(lambda txn: txn.hosts.get(self.host_id)))
+        assert host is not None
+        self.assertEqual(host.status, HostStatus.REMOVED)
+        self.assertFalse(
+            self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id)))
+        )
