@@ -13,11 +13,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cloudlb.cli.local_cluster import Deployment, HostView, LocalCluster, NoServerAnswers
+from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers
 from cloudlb.cli.processes import interrupted_by_signals
 from cloudlb.cli.run import SETUP_ERRORS, introduce
 from cloudlb.cli.story import Move, StepFailed, Story, play
 from cloudlb.domain.host_list import HostList
+from cloudlb.domain.settings import HOST
 
 
 @frozen
@@ -28,8 +29,8 @@ class LocalWorld:
 
     @property
     def servers(self) -> Sequence[str]:
-        """The servers in the order of their addresses."""
-        return list(self.cluster.servers)
+        """The addresses of the setting `host`."""
+        return self.cluster.api.setting(HOST).split(",")
 
     def hosts(self) -> Mapping[str, HostView]:
         """Every host by name."""
@@ -41,11 +42,11 @@ class LocalWorld:
 
     def lists(self) -> Mapping[str, HostList]:
         """The list in every agent's properties file."""
-        return self.cluster.deployment.lists()
+        return self.cluster.inventory.lists()
 
     def guids(self) -> Mapping[str, str]:
         """Every agent's GUID as the wire carries it: with the name of the resource's class."""
-        agents = {name: self.cluster.deployment.agent(name) for name in self.cluster.agents}
+        agents = {name: self.cluster.inventory.agent(name) for name in self.cluster.agents}
         return {name: f"{config.guid}-{config.resource.rpartition('.')[2]}" for name, config in agents.items()}
 
     def kill(self, server: str) -> None:
@@ -76,7 +77,7 @@ def demo(folder: Path) -> None:
     """Start the deployment in DIR and play failover and failback with it; fails unless every step held."""
     start = time.monotonic()
     try:
-        with interrupted_by_signals(), LocalCluster(Deployment.read(folder.absolute())) as cluster:
+        with interrupted_by_signals(), LocalCluster(Inventory.read(folder.absolute())) as cluster:
             click.echo("Starting the servers ...")
             cluster.start()
             click.echo(introduce(cluster))

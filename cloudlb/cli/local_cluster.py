@@ -49,7 +49,7 @@ class HostView:
 
 
 @frozen
-class Deployment:
+class Inventory:
     """What stands in the folder."""
 
     folder: Path
@@ -97,15 +97,15 @@ class Deployment:
 class Api:
     """The API of whichever server answers."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, inventory: Inventory) -> None:
         self._clients = [
             CloudStack(
                 endpoint=f"http://{_url_host(server.api_address)}:{server.api_port}/client/api",
-                key=deployment.api_key,
-                secret=deployment.secret,
+                key=inventory.api_key,
+                secret=inventory.secret,
                 timeout=API_TIMEOUT,
             )
-            for server in deployment.servers.values()
+            for server in inventory.servers.values()
         ]
 
     def hosts(self) -> dict[str, HostView]:
@@ -117,6 +117,11 @@ class Api:
         """The state of every server by its name."""
         rows: list[dict[str, Any]] = self._ask(lambda client: client.listManagementServers(fetch_list=True))
         return {row["name"]: row["state"] for row in rows}
+
+    def setting(self, name: str) -> str:
+        """The global value of a setting."""
+        rows: list[dict[str, Any]] = self._ask(lambda client: client.listConfigurations(name=name, fetch_list=True))
+        return str(rows[0]["value"])
 
     def change_setting(self, name: str, value: str) -> None:
         """Set a global value.
@@ -140,14 +145,14 @@ class Api:
 class LocalCluster:
     """The daemons of a deployment; as a context manager it ends them all on the way out."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
-        self.api = Api(deployment)
-        self.logs = deployment.folder / "logs"
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+        self.api = Api(inventory)
+        self.logs = inventory.folder / "logs"
         self.servers = {
-            name: self._daemon(f"server-{name}", "cloudlb-mgmt", path) for name, path in deployment.server_files.items()
+            name: self._daemon(f"server-{name}", "cloudlb-mgmt", path) for name, path in inventory.server_files.items()
         }
-        self.agents = {name: self._daemon(name, "cloudlb-agent", path) for name, path in deployment.agents.items()}
+        self.agents = {name: self._daemon(name, "cloudlb-agent", path) for name, path in inventory.agents.items()}
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +193,7 @@ class LocalCluster:
         return [daemon for daemon in (*self.servers.values(), *self.agents.values()) if daemon.exit_status is not None]
 
     def _addresses(self, name: str) -> list[tuple[str, int]]:
-        server = self.deployment.servers[name]
+        server = self.inventory.servers[name]
         return [(server.bind_address, server.port), (server.api_address, server.api_port)]
 
     def _daemon(self, name: str, plugin: str, config: Path) -> Daemon:

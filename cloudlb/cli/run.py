@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import agent.config
-from cloudlb.cli.local_cluster import Deployment, HostView, LocalCluster, NoServerAnswers, NotADeployment
+from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment
 from cloudlb.cli.processes import DaemonFailed, PortInUse, interrupted_by_signals
 from cloudlb.config import InvalidConfiguration
 from cloudlb.domain.host_list import HostList
@@ -65,7 +66,7 @@ class Watch:
             hosts, states = self.cluster.api.hosts(), self.cluster.api.server_states()
         except (NoServerAnswers, CloudStackException):
             hosts, states = {}, {}
-        lists = self.cluster.deployment.lists()
+        lists = self.cluster.inventory.lists()
         return Snapshot(
             servers={name: states.get(name, "?") for name in self.cluster.servers},
             agents=tuple(self._place(hosts.get(name) or HostView(name, "?", ""), lists[name]) for name in lists),
@@ -131,14 +132,14 @@ def show(watch: Watch, console: Console) -> None:
 
 def introduce(cluster: LocalCluster) -> str:
     """What is running, and where to look."""
-    deployment = cluster.deployment
-    servers = deployment.servers.values()
+    inventory = cluster.inventory
+    servers = inventory.servers.values()
     return "\n".join(
         [
-            f"{len(cluster.servers)} servers and {len(cluster.agents)} agents from {deployment.folder}",
+            f"{len(cluster.servers)} servers and {len(cluster.agents)} agents from {inventory.folder}",
             *(f"  API      http://{s.api_address}:{s.api_port}/client/api" for s in servers),
             f"  logs     {cluster.logs}",
-            f"  try      cd {deployment.folder} && cs listHosts",
+            f"  try      {sys.argv[0]} hosts --config {inventory.folder / 'cloudstack.ini'}",
         ]
     )
 
@@ -148,7 +149,7 @@ def introduce(cluster: LocalCluster) -> str:
 def run(folder: Path) -> None:
     """Start the deployment in DIR on this machine and show who is where, until Ctrl-C."""
     try:
-        with interrupted_by_signals(), LocalCluster(Deployment.read(folder.absolute())) as cluster:
+        with interrupted_by_signals(), LocalCluster(Inventory.read(folder.absolute())) as cluster:
             try:
                 cluster.start()
                 click.echo(introduce(cluster))

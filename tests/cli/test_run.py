@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.cli.local_cluster import Api, Deployment, HostView, LocalCluster, NoServerAnswers, NotADeployment
+from cloudlb.cli.local_cluster import Api, HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment
 from cloudlb.cli.run import Snapshot, Watch, as_lines, as_table, run
 
 
@@ -33,8 +33,8 @@ def write_deployment(folder: Path, *, port: int = 8250, api_port: int = 8080) ->
 class ScriptedApi(Api):
     """An API that shows what a test wants."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        super().__init__(deployment)
+    def __init__(self, inventory: Inventory) -> None:
+        super().__init__(inventory)
         self.answers = True
         self.rows = {
             "agent-1": HostView("agent-1", "Up", "127.0.0.1"),
@@ -59,7 +59,7 @@ class ShownTests(SynchronousTestCase):
         """Make a cluster that is not started, with an API of the test's own."""
         folder = Path(self.mktemp())
         write_deployment(folder)
-        deployment = Deployment.read(folder)
+        deployment = Inventory.read(folder)
         self.cluster = LocalCluster(deployment)
         self.api = ScriptedApi(deployment)
         self.cluster.api = self.api
@@ -121,7 +121,7 @@ class StartTests(SynchronousTestCase):
         """Servers by their names, agents in the order of their numbers, key and secret as they stand."""
         folder = Path(self.mktemp())
         write_deployment(folder)
-        deployment = Deployment.read(folder)
+        deployment = Inventory.read(folder)
         self.assertEqual(list(deployment.servers), ["127.0.0.1", "127.0.0.2"])
         self.assertEqual(list(deployment.agents), ["agent-1", "agent-2"])
         self.assertEqual(deployment.secret, "s%s")
@@ -133,7 +133,7 @@ class StartTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         with self.assertRaises(NotADeployment):
-            Deployment.read(folder)
+            Inventory.read(folder)
         result = CliRunner().invoke(run, [str(folder)])
         self.assertEqual(result.exit_code, 1)
         self.assertIn("cloudlb init", result.output)
