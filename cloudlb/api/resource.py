@@ -73,7 +73,7 @@ class ApiResource(Resource):
             response = parameters.get("response", "")
             command = self._commands.get(parameters.get("command", ""))
             envelope = command.envelope if command is not None else envelope
-            body = await self._call(command, sent, parameters)
+            return _Answer(200, write(envelope, await self._call(command, sent, parameters), response))
         except ApiError as error:
             return _Answer(error.code, write(envelope, error_body(error), response))
         except StoreUnavailable as error:
@@ -84,7 +84,6 @@ class ApiResource(Resource):
             self.log.failure("{envelope} failed", envelope=envelope)
             internal = ApiError(ErrorCode.INTERNAL, "internal error; the server's log has the details")
             return _Answer(internal.code, write(envelope, error_body(internal), response))
-        return _Answer(200, write(envelope, body, response))
 
     async def _call(
         self, command: Command[Any] | None, sent: Mapping[str, str], parameters: Mapping[str, str]

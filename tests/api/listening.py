@@ -1,0 +1,70 @@
+"""The API of one server on a socket, for clients that are as they are."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.protocols.policies import WrappingFactory
+from twisted.trial.unittest import TestCase
+
+from cloudlb.agents.directory import Directory
+from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.operations import Operations
+from cloudlb.api.context import ApiContext
+from cloudlb.api.site import api_site
+from cloudlb.bus.database_bus import DatabaseBus
+from cloudlb.cluster.membership import Membership
+from cloudlb.domain.models import Host, HostFacts
+from cloudlb.domain.ports import Admission, Location, Transaction
+from cloudlb.storage.database import Database
+from cloudlb.storage.executor import InlineExecutor
+from tests.api.world import API_KEY, SECRET
+from tests.storage.sqlite import new_database
+
+
+class ListeningTestCase(TestCase):
+    """Tests whose server listens on a port of its own; clients that block run in threads."""
+
+    async def _start(self) -> None:
+        clock: Any = reactor
+        database = self.database = Database(
+            new_database(Path(self.mktemp())), writer=InlineExecutor(), reader=InlineExecutor()
+        )
+        await database.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(database.stop()))
+        bus = DatabaseBus(database, clock)
+        membership = Membership(database, clock, random.Random(2), name="m", address="127.0.0.1", port=8250)
+        await membership.join()
+        self.addCleanup(lambda: Deferred.fromCoroutine(membership.leave()))
+        operations = Operations(database, bus, Directory(database, bus, clock), clock)
+        operations.server_id = membership.own.id
+        context = ApiContext(
+            store=database,
+            settings=LiveSettings(database, bus, clock),
+            operations=operations,
+            membership=membership,
+            clock=clock,
+        )
+        await database.run(lambda txn: txn.accounts.add(username="admin", api_key=API_KEY, secret_key=SECRET))
+        factory = WrappingFactory(api_site(context))
+        port = clock.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        # The client keeps its connections open.
+        self.addCleanup(lambda: [connection.abortConnection() for connection in list(factory.protocols)])
+        self.endpoint = f"http://127.0.0.1:{port.getHost().port}/client/api"
+        self.server_id = membership.own.id
+
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
+        """A server whose API listens on a port."""
+        return Deferred.fromCoroutine(self._start())
+
+    def admit(self, txn: Transaction, name: str = "agent-1") -> None:
+        """Make a host that is not connected."""
+        facts = HostFacts(guid=f"guid-{name}", name=name, type="Routing", ip_address="10.0.0.1", hypervisor="KVM")
+        location = Location(zone="zone", pod="pod", cluster="cluster")
+        admission = Admission(facts=facts, location=location, server_id=self.server_id, transferred=False)
+        assert isinstance(txn.hosts.admit(admission, 1.0), Host)

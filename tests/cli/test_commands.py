@@ -1,0 +1,179 @@
+"""Tests of the commands that call the API, against one that listens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb._version import __version__
+from cloudlb.cli.main import COMMANDS, main
+from cloudlb.domain.ports import Transaction
+from tests.api.listening import ListeningTestCase
+from tests.api.world import API_KEY, SECRET
+
+INTERVAL = "indirect.agent.lb.check.interval"
+
+
+def write_ini(path: Path, endpoint: str, secret: str = SECRET) -> Path:
+    """A cloudstack.ini."""
+    path.write_text(f"[cloudstack]\nendpoint = {endpoint}\nkey = {API_KEY}\nsecret = {secret}\n", encoding="utf-8")
+    return path
+
+
+def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    """Run a command as the shell would."""
+    return CliRunner().invoke(main, arguments, env=env)
+
+
+class CommandTests(ListeningTestCase):
+    """hosts, servers, settings, set."""
+
+    async def _start(self) -> None:
+        await super()._start()
+        self.ini = write_ini(Path(self.mktemp()), self.endpoint)
+
+        def work(txn: Transaction) -> None:
+            zone = txn.topology.add_zone("zone")
+            pod = txn.topology.add_pod("pod", zone.id)
+            txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
+            self.admit(txn, "agent-1")
+
+        await self.database.run(work)
+
+    async def run_command(self, *arguments: str) -> Result:
+        """Run a command with the configuration of this server, in a thread."""
+        return await deferToThread(invoke, *arguments, "--config", str(self.ini))
+
+    async def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        """What a command prints as JSON: a list and nothing besides."""
+        result = await self.run_command(*arguments, "--json")
+        self.assertEqual(0, result.exit_code, result.output)
+        rows: list[dict[str, Any]] = json.loads(result.stdout)
+        self.assertIsInstance(rows, list)
+        return rows
+
+    async def table(self, *arguments: str) -> str:
+        """What a command prints for people."""
+        result = await self.run_command(*arguments)
+        self.assertEqual(0, result.exit_code, result.output)
+        return result.stdout
+
+    async def test_hosts(self) -> None:
+        """Name, state, server."""
+        (row,) = await self.rows("hosts")
+        self.assertEqual(("agent-1", "Connecting", "m"), (row["name"], row["state"], row["managementservername"]))
+        table = await self.table("hosts")
+        self.assertEqual(["agent-1", "Connecting", "m", "cluster", "never", row["id"]], table.splitlines()[3].split())
+
+    async def test_names_cannot_command_the_terminal(self) -> None:
+        """What an agent calls its host is shown, not interpreted: neither as escape codes nor as markup."""
+        await self.database.run(lambda txn: self.admit(txn, "[red]\x1b[2Jx"))
+        table = await self.table("hosts")
+        self.assertIn("[red]\N{REPLACEMENT CHARACTER}[2Jx", table)
+        self.assertNotIn("\x1b[2J", table)
+
+    async def test_servers(self) -> None:
+        """Name, state, address, agents."""
+        (row,) = await self.rows("servers")
+        self.assertEqual(("m", "Up", 0), (row["name"], row["state"], row["agentscount"]))
+        cells = (await self.table("servers")).splitlines()[3].split()
+        self.assertEqual(["m", "Up", "127.0.0.1", "0", __version__], cells[:5])
+
+    async def test_settings(self) -> None:
+        """Value, default, scope, description; of a cluster only what can be set for it."""
+        self.assertIn("host", [row["name"] for row in await self.rows("settings")])
+        table = await self.table("settings")
+        self.assertIn("global,cluster", table)
+        self.assertIn("Seconds between an agent's pings.", table)
+        self.assertEqual([INTERVAL], [row["name"] for row in await self.rows("settings", "--cluster", "1")])
+
+    async def test_set(self) -> None:
+        """The new value is printed, and in force."""
+        (row,) = await self.rows("set", INTERVAL, "60")
+        self.assertEqual("60", row["value"])
+        self.assertIn("5", await self.table("set", INTERVAL, "5", "--cluster", "1"))
+        values = [(await self.rows("settings", *scope))[0]["value"] for scope in (["--cluster", "1"],)]
+        self.assertEqual(["5"], values)
+
+    async def test_set_refused(self) -> None:
+        """One line with the reason, and status 1; also for a value that looks like an option."""
+        for arguments, reason in (
+            ((INTERVAL, "-1"), "-1"),
+            (("host", "192.0.2.1"), "no live"),
+            (("nothing", "1"), "nothing"),
+            ((INTERVAL, "5", "--cluster", "9"), "clusterid"),
+        ):
+            result = await self.run_command("set", *arguments)
+            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual(1, len(result.stderr.splitlines()))
+            self.assertIn(reason, result.stderr)
+        (row,) = await self.rows("set", "host", "192.0.2.1", "--force")
+        self.assertEqual("192.0.2.1", row["value"])
+
+    async def test_wrong_secret(self) -> None:
+        """The server's own words."""
+        write_ini(self.ini, self.endpoint, "wrong")
+        result = await self.run_command("hosts")
+        self.assertEqual(1, result.exit_code)
+        self.assertIn("unable to verify user credentials", result.stderr)
+        self.assertNotIn("wrong", result.stderr)
+
+    async def test_configuration_of_cs(self) -> None:
+        """Without --config the configuration is found as cs finds it."""
+        for env in (
+            {"CLOUDSTACK_CONFIG": str(self.ini)},
+            {"CLOUDSTACK_ENDPOINT": self.endpoint, "CLOUDSTACK_KEY": API_KEY, "CLOUDSTACK_SECRET": SECRET},
+        ):
+            found: Deferred[Result] = deferToThread(invoke, "servers", "--json", env=env)
+            result = await found
+            self.assertEqual(0, result.exit_code, result.output)
+
+
+class NoServerTests(SynchronousTestCase):
+    """What needs no server."""
+
+    def test_endpoint_down(self) -> None:
+        """One line that names the endpoint and what the system said."""
+        endpoint = "http://127.0.0.1:1/client/api"
+        ini = write_ini(Path(self.mktemp()), endpoint)
+        for command in (["hosts"], ["servers"], ["settings"], ["set", "host", "a"]):
+            result = invoke(*command, "--config", str(ini))
+            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual(f"Error: {endpoint} cannot be reached: Connection refused\n", result.stderr)
+
+    def test_unusable_configuration(self) -> None:
+        """The file and what it lacks, but not what it holds."""
+        for text in (
+            "",
+            "[cloudstack]\n",
+            "[other]\nendpoint = x\n",
+            "nonsense",
+            "[cloudstack]\nendpoint = x\ntimeout = y",
+        ):
+            ini = Path(self.mktemp())
+            ini.write_text(text, encoding="utf-8")
+            result = invoke("hosts", "--config", str(ini))
+            self.assertEqual(1, result.exit_code, text)
+            self.assertIn("no usable configuration of the API", result.stderr)
+        nowhere = {"CLOUDSTACK_CONFIG": "/nonexistent", "HOME": self.mktemp()}
+        result = invoke("hosts", env=nowhere)
+        self.assertEqual(1, result.exit_code)
+        self.assertIn("Config file not found", result.stderr)
+
+    def test_usage(self) -> None:
+        """Wrong usage is status 2, help is status 0 and names every command."""
+        self.assertEqual(2, invoke("set", "host").exit_code)
+        self.assertEqual(2, invoke("hosts", "--nothing").exit_code)
+        self.assertEqual(2, invoke("nothing").exit_code)
+        self.assertEqual(2, invoke("hosts", "--config", "/nonexistent").exit_code)
+        result = invoke("--help")
+        self.assertEqual(0, result.exit_code)
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command} ", result.output)
+        self.assertIn(__version__, invoke("--version").output)
