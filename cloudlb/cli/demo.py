@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 from attrs import frozen
 from cs import CloudStackException
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers
 from cloudlb.cli.processes import interrupted_by_signals
@@ -88,44 +89,44 @@ def demo(folder: Path) -> None:
     except SETUP_ERRORS as error:
         raise click.ClickException(str(error)) from error
     console = Console()
-    for table in summary(told):
-        console.print(table)
+    for section in summary(told):
+        console.print(section)
     click.echo(f"Every step held; {time.monotonic() - start:.0f} s in all.")
 
 
-def summary(told: Story) -> list[Table]:
-    """The story's figures as tables."""
-    spread = _table(f"Under roundrobin, after {told.balance.seconds:.1f} s", "server", "agents")
-    for server, agents in told.balance.agents.items():
-        spread.add_row(server, str(agents))
-    down = told.failover.down_after
-    failover = _moves(
-        f"{told.failover.server} killed with -9; the others called it Down after {down:.1f} s", told.failover.moves
-    )
-    failback = _moves(
-        f"{told.failback.server} is back; its agents returned and were Up all the while", told.failback.moves
-    )
-    change = told.change
-    lists = _table(
-        f"Another algorithm, live: every agent had its list after {change.listed_after:.1f} s "
-        f"and was on its head after {change.followed_after:.1f} s",
-        "agent",
-        "host= in its agent.properties",
-    )
-    for name, hosts in change.lists.items():
-        lists.add_row(name, str(hosts))
-    return [spread, failover, failback, lists]
+def summary(told: Story) -> list[Group]:
+    """The story's figures, a table for each step."""
+    balance, failover, failback, change = told.balance, told.failover, told.failback, told.change
+    return [
+        _table(
+            f"The spread under roundrobin, {balance.seconds:.1f} s after the start of the agents:",
+            ("server", "agents"),
+            ((server, str(agents)) for server, agents in balance.agents.items()),
+        ),
+        _table(
+            f"{failover.server} was killed with kill -9; the other servers called it Down after "
+            f"{failover.down_after:.1f} s. Its agents:",
+            *_rows(failover.moves),
+        ),
+        _table(f"{failback.server} was started again. Its agents, Up all the while:", *_rows(failback.moves)),
+        _table(
+            f"The algorithm was changed to rendezvous. Every agent had its new list after {change.listed_after:.1f} s "
+            f"and was on its head after {change.followed_after:.1f} s:",
+            ("agent", "host= in its agent.properties"),
+            ((name, str(hosts)) for name, hosts in change.lists.items()),
+        ),
+    ]
 
 
-def _moves(title: str, moves: Sequence[Move]) -> Table:
-    table = _table(title, "agent", "from", "to", "Up there after")
-    for move in moves:
-        table.add_row(move.agent, move.source, move.target, f"{move.seconds:.1f} s")
-    return table
+def _rows(moves: Sequence[Move]) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
+    rows = ((move.agent, move.source, move.target, f"{move.seconds:.1f} s") for move in moves)
+    return ("agent", "from", "to", "Up there after"), rows
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=f"\n{title}", title_justify="left", box=SIMPLE_HEAD)
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:
+    table = Table(box=SIMPLE_HEAD)
     for heading in headings:
         table.add_column(heading, no_wrap=True)
-    return table
+    for row in rows:
+        table.add_row(*row)
+    return Group("", Text(title), table)

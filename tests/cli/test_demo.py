@@ -45,9 +45,9 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(len(told), 4)
         console = Console(width=200)
         with console.capture() as shown:
-            for table in summary(story):
-                console.print(table)
-        self.assertIn("10.0.0.2 killed with -9", shown.get())
+            for section in summary(story):
+                console.print(section)
+        self.assertIn("10.0.0.2 was killed with kill -9", shown.get())
         self.assertIn(str(story.change.lists["agent-6"]), shown.get())
 
     def test_a_crowd(self) -> None:
