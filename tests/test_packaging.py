@@ -1,0 +1,137 @@
+"""The project as it is installed, configured and documented."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import fields
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.config import ServerConfig, load_server_config
+from cloudlb.domain.settings import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+TWISTD = Path(sysconfig.get_path("scripts"), "twistd")
+TIMEOUT = 120
+"""Seconds for any command that a test runs."""
+
+
+def output(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """Run a command and return what it prints, errors included; raises if it fails."""
+    environment = {**os.environ, **environment}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, text=True, timeout=TIMEOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise AssertionError(f"{command} ended with status {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def package_files(folder: Path) -> set[Path]:
+    """Files of the two packages and the plugins that a running program needs."""
+    return {
+        path.relative_to(folder)
+        for package in ("cloudlb", "agent", "twisted/plugins")
+        for path in (folder / package).rglob("*")
+        if path.is_file() and path.suffix in (".py", ".mako", ".typed")
+    }
+
+
+class InstallationTests(SynchronousTestCase):
+    """Both ways of installing."""
+
+    def assert_lists_both(self, python: Path, folder: Path) -> None:
+        """`twistd --help` of a Python knows the server and the agent, and can show their options."""
+        listed = output(python, TWISTD, "--help", cwd=folder)
+        for plugin in ("cloudlb-mgmt", "cloudlb-agent"):
+            self.assertRegex(listed, rf"(?m)^ +{plugin} ")
+            self.assertIn("--config=", output(python, TWISTD, plugin, "--help", cwd=folder))
+
+    def test_as_make_installs(self) -> None:
+        """This very environment lists both plugins from any folder."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.assert_lists_both(Path(sys.executable), folder)
+
+    def test_pip_install(self) -> None:
+        """`pip install .` carries every file that the program needs, and nothing of Twisted's own."""
+        folder = Path(self.mktemp()).absolute()
+        # pip builds in the source tree; a copy, so that the checkout stays as it is.
+        source = folder / "source"
+        source.mkdir(parents=True)
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source)
+        for name in ("cloudlb", "agent", "twisted"):
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+        venv.create(folder / "venv", with_pip=False)
+        python = folder / "venv" / "bin" / "python"
+        site = Path(output(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+        # Lent what is installed here, the new environment has to download neither dependencies nor what builds.
+        (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        output(
+            *(sys.executable, "-m", "pip", f"--python={python}", "install", "--quiet"),
+            *("--ignore-installed", "--no-deps", "--no-build-isolation", source),
+            cwd=folder,
+        )
+        self.assertEqual(package_files(site), package_files(source))
+        shutil.rmtree(source)
+        self.assert_lists_both(python, folder)
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """The files in etc/."""
+
+    def test_every_key_of_mgmt_properties_is_there(self) -> None:
+        """The file loads as it is, and names every key; those that are commented out show the default."""
+        path = ROOT / "etc" / "mgmt.properties"
+        config = load_server_config(path)
+        text = path.read_text(encoding="utf-8")
+        commented = dict(re.findall(r"(?m)^#([a-z.]+)=(.*)$", text))
+        given = dict(re.findall(r"(?m)^([a-z.]+)=(.*)$", text))
+        attributes = {attribute.metadata["key"]: attribute for attribute in fields(ServerConfig)}
+        self.assertEqual(commented.keys() | given.keys(), attributes.keys())
+        for key, value in commented.items():
+            self.assertEqual(value, str(attributes[key].default), key)
+        self.assertEqual(config.address, given["address"])
+
+    def test_units_start_the_daemons(self) -> None:
+        """Each unit runs its plugin in the foreground and starts it again."""
+        for name, plugin in (("cloudlb-mgmt.service", "cloudlb-mgmt"), ("cloudlb-agent@.service", "cloudlb-agent")):
+            unit = configparser.ConfigParser(strict=False, interpolation=None)
+            unit.read(ROOT / "etc" / name, encoding="utf-8")
+            self.assertIn(f"twistd --nodaemon --pidfile= {plugin} --config ", unit["Service"]["ExecStart"])
+            self.assertEqual(unit["Service"]["Restart"], "always")
+
+
+class DocumentationTests(SynchronousTestCase):
+    """README and docs/."""
+
+    pages: ClassVar[list[Path]] = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+    def test_every_setting_is_documented(self) -> None:
+        """Name, default and, where it has any, the options of each setting stand in docs/settings.md."""
+        text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+        for setting in SETTINGS.values():
+            start = text.find(f"\n## `{setting.name}`\n")
+            self.assertNotEqual(start, -1, f"{setting.name} has no section")
+            section = text[start + 1 :].partition("\n## ")[0]
+            self.assertIn(f"Default `{setting.default}`", section)
+            for option in setting.options:
+                self.assertIn(f"`{option}`", section)
+
+    def test_links_lead_somewhere(self) -> None:
+        """A relative link of a page names a file of the checkout."""
+        for page in self.pages:
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+                self.assertTrue((page.parent / target).exists(), f"{page.name} links to {target}")
