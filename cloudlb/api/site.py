@@ -5,13 +5,17 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.web import http
 from twisted.web.pages import notFound
+from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from cloudlb.api.commands import COMMANDS
 from cloudlb.api.context import ApiContext
 from cloudlb.api.resource import ApiResource
+from cloudlb.net.sparse_log import SparseLog
 
 MAX_BODY = 2**20
 """Bytes of a posted form; a longer one ends the connection. Twisted bounds a request's line and headers to 16 KiB."""
@@ -43,19 +47,27 @@ class ApiRequest(Request):
 
 
 class ApiSite(Site):
-    """A site that tells its log of calls but not of their queries."""
+    """A site whose log tells of calls that were refused or failed, never of their queries."""
 
-    _calls = Logger()
+    _log = Logger()
+
+    def __init__(self, root: IResource, clock: IReactorTime) -> None:
+        # The API reads posted forms itself, strictly.
+        super().__init__(  # type: ignore[no-untyped-call]  # Twisted's
+            root, requestFactory=ApiRequest, timeout=IDLE_TIMEOUT, reactor=clock, parsePOSTFormSubmission=False
+        )
+        self._refusals = SparseLog(clock, self._log)
 
     def log(self, request: Any) -> None:
-        """Note a call that has been answered."""
-        self._calls.debug(
-            "{method} {path} from {peer}: {status}",
-            method=request.method.decode("ascii", "replace"),
-            path=request.path.decode("ascii", "replace"),
-            peer=getattr(request.getClientAddress(), "host", None),
-            status=request.code,
-        )
+        """Note a call that has been answered with an error."""
+        if request.code >= http.BAD_REQUEST:
+            self._refusals.info(
+                "{method} {path} from {peer} was answered with {status}",
+                method=request.method.decode("ascii", "replace"),
+                path=request.path.decode("ascii", "replace"),
+                peer=getattr(request.getClientAddress(), "host", None),
+                status=request.code,
+            )
 
 
 def api_site(context: ApiContext) -> Site:
@@ -63,11 +75,4 @@ def api_site(context: ApiContext) -> Site:
     root, client = notFound(), notFound()
     root.putChild(b"client", client)
     client.putChild(b"api", ApiResource(context, COMMANDS))
-    return ApiSite(  # type: ignore[no-untyped-call]  # Twisted's
-        root,
-        requestFactory=ApiRequest,
-        timeout=IDLE_TIMEOUT,
-        reactor=context.clock,
-        # The API reads the form itself, strictly.
-        parsePOSTFormSubmission=False,
-    )
+    return ApiSite(root, context.clock)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -31,7 +30,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, wr
         wraps: the heading of the column that may be broken into lines on a narrow terminal.
     """
     terminal = sys.stdout.isatty()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, no_wrap=heading != wraps, overflow="fold")
     for row in rows:

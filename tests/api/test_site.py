@@ -139,6 +139,6 @@ class FailureTests(ApiTestCase):
         self.post(signed)
         self.get(sign({**LIST_ZONES, "command": "nothing"}))
         self.get(sign(LIST_ZONES, "another"))
-        self.assertTrue(any("/client/api" in event for event in events), "calls are logged")
+        self.assertTrue(any("/client/api" in event for event in events), "refused calls are logged")
         for secret in (SECRET, API_KEY, encode({"": signed["signature"]})[1:].decode(), signed["signature"]):
             self.assertFalse([event for event in events if secret in event])
