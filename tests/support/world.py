@@ -23,7 +23,7 @@ from agent.service import AgentService, build
 from agent.session import Phase
 from cloudlb.agents.attache import Attache
 from cloudlb.config import ServerConfig
-from cloudlb.domain.models import ClusterId, Host
+from cloudlb.domain.models import ClusterId, Host, HostId
 from cloudlb.domain.models import Server as ServerRow
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL
@@ -100,7 +100,7 @@ class ServerProcess:
         """Kill the process."""
         self._world.network.kill(self.machine)
         self.frozen = False
-        self.database.stop()  # type: ignore[unused-coroutine]
+        result_of(Deferred.fromCoroutine(self.database.stop()))
 
 
 class AgentProcess:
@@ -344,11 +344,17 @@ class World:
         """Look into the database."""
         return result_of(self._own.read(work))
 
-    def row(self, agent: AgentProcess) -> Host:
-        """The row of an agent's host, also of a deleted one."""
+    def host_id(self, agent: AgentProcess) -> HostId | None:
+        """The number of an agent's host, also of a deleted one; None before it was first admitted."""
         guid = f"guid-{agent.number}-SimulatorResource"
         with self._own._read_engine.begin() as connection:
-            host_id = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (guid,)).scalar_one()
+            found: HostId | None = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (guid,)).scalar()
+        return found
+
+    def row(self, agent: AgentProcess) -> Host:
+        """The row of an agent's host, also of a deleted one."""
+        host_id = self.host_id(agent)
+        assert host_id is not None, f"{agent.name} has never been admitted"
         host = self.read(lambda txn: txn.hosts.get(host_id))
         assert host is not None
         return host
