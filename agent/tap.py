@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from twisted.application.service import IService
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from agent.config import InvalidConfiguration
 from agent.service import build
+from cloudlb.net.daemon_options import DaemonOptions
 
 
-class Options(UsageOptions):
+class Options(DaemonOptions):
     """Command line of the agent."""
 
     synopsis = "--config FILE"

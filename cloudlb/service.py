@@ -18,6 +18,8 @@ from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
+from cloudlb.api.context import ApiContext
+from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
 from cloudlb.config import ServerConfig
@@ -83,6 +85,15 @@ class Server(Service):
                 ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key
             )
             channel_factory = TlsChannels(identity, self.settings)
+        self.site = api_site(
+            ApiContext(
+                store=database,
+                settings=self.settings,
+                operations=self.operations,
+                membership=self.membership,
+                clock=reactor,
+            )
+        )
         self.listener = Listener(config, reactor, channel_factory, self.admission.begin)
         self._reactor = reactor
         self._failed = failed
@@ -104,17 +115,21 @@ class Server(Service):
             await self.settings.load()
             self.admission.liveness.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
+            self._listen(self.config.api_port, self.site, self.config.api_address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
             self.log.critical("The server cannot start: {error}", error=error)
             self.log.failure("Failed to start")
             self._failed()
             return
         self.log.info(
-            "Management server {name} (msid {id}) listens for agents on {address} port {port}",
+            "Management server {name} (msid {id}) listens for agents on {address} port {port}, "
+            "and for the API on {api_address} port {api_port}",
             name=self.config.name,
             id=self.membership.own.id,
             address=self.config.bind_address,
             port=self.config.port,
+            api_address=self.config.api_address,
+            api_port=self.config.api_port,
         )
 
     def _listen(self, port: int, factory: Any, interface: str) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from cloudlb.config import InvalidConfiguration, load_server_config
+from cloudlb.net.daemon_options import DaemonOptions
 from cloudlb.net.tls import TlsConfigurationError
 from cloudlb.service import Server
 from cloudlb.storage.database import Database
@@ -22,7 +22,7 @@ READERS = 4
 """Threads for reading: listings of the API beside the lists of agents and the bus."""
 
 
-class Options(UsageOptions):
+class Options(DaemonOptions):
     """Command line of the management server."""
 
     synopsis = "--config FILE"

@@ -193,6 +193,7 @@ class Admission:
     async def _make_ready(self, attache: Attache, rank: int) -> None:
         host = attache.host
         orders = self._lists.orders(host, rank, attache.held)
+        attache.avoided = self._lists.avoid_list()
         command = ReadyCommand(
             dc_id=host.zone.id,
             host_id=host.id,
@@ -201,7 +202,7 @@ class Admission:
             ms_host_list=orders.wanted.addresses if orders.send_list else None,
             lb_algorithm=orders.wanted.algorithm if orders.send_list else None,
             lb_check_interval=orders.interval,
-            avoid_ms_host_list=self._lists.avoid_list(),
+            avoid_ms_host_list=attache.avoided,
             arch=host.facts.arch or None,
             wait=int(READY_TIMEOUT),
         )

@@ -109,6 +109,8 @@ class Attache:
         """The list that the agent holds, as far as it has told or acknowledged."""
         self.check_interval: int | None = None
         """The preferred-host interval that the agent was told last."""
+        self.avoided: tuple[str, ...] = ()
+        """The servers that the agent was told to avoid last."""
         self.superseded = False
         self.connected = True
         self.leaving: str | None = None
@@ -219,8 +221,8 @@ class Attache:
             elements = read_elements(body)
             if elements and issubclass(class_named(elements[0].wire_name) or Opaque, PingCommand):
                 # A ping is quoted back, not looked into.
-                ping = elements[0].fields
-                self.answer(header, [PingAnswer(command=ping, avoid_ms_list=self._owner.avoid_list())])
+                self.avoided = self._owner.avoid_list()
+                self.answer(header, [PingAnswer(command=elements[0].fields, avoid_ms_list=self.avoided)])
                 return
             contents = read_contents(body)
         except BodyError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -44,6 +44,7 @@ class Peers(Protocol):
     def is_alive(self, address: str) -> bool: ...
     def is_own(self, address: str) -> bool: ...
     def avoid(self, addresses: Sequence[str]) -> tuple[str, ...]: ...
+    def observe(self, changed: Callable[[], None]) -> None: ...
 
 
 def ranks(txn: Transaction, algorithm: Algorithm, zones: set[ZoneId]) -> dict[HostId, int]:
@@ -88,7 +89,8 @@ class Lists:
         self._changes = 0
         self._ticks = Periodic(clock, "send lists to agents", self._tick)
         self._ticking = False
-        settings.observe(self._settings_changed)
+        settings.observe(self._look_again)
+        peers.observe(self._look_again)
 
     def orders(self, host: Host, rank: int, held: HostList | None) -> Orders:
         """Decide what a host's agent should hold, given what it holds."""
@@ -108,7 +110,7 @@ class Lists:
         self._to_move.append(attache)
         self._work()
 
-    def _settings_changed(self) -> None:
+    def _look_again(self) -> None:
         spawn(self.propagate(), self.log, "propagate lists")
 
     async def propagate(self) -> None:
@@ -153,7 +155,9 @@ class Lists:
         if not attache.owns_host:
             return
         orders = self.orders(attache.host, self._ranks.get(attache.host.id, 0), attache.held)
-        if orders.send_list or orders.interval != attache.check_interval:
+        # Who was told to avoid a server that has come back would not return to it before the next ping.
+        returned = not set(attache.avoided) <= set(self.avoid_list())
+        if orders.send_list or orders.interval != attache.check_interval or returned:
             spawn(self._send(attache, orders), self.log, "send a list")
 
     async def _send(self, attache: Attache, orders: Orders) -> None:
@@ -172,9 +176,10 @@ class Lists:
         return True
 
     async def _setup(self, attache: Attache, wanted: HostList, interval: int, *, trigger: bool) -> bool:
+        attache.avoided = self.avoid_list()
         command = SetupMSListCommand(
             ms_list=wanted.addresses,
-            avoid_ms_list=self.avoid_list(),
+            avoid_ms_list=attache.avoided,
             lb_algorithm=wanted.algorithm,
             lb_check_interval=interval,
             trigger_host_lb=trigger,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -32,6 +32,7 @@ class Membership:
         self._states: dict[ServerId, ServerState] = {}
         self._up: frozenset[str] = frozenset()
         self._down: frozenset[str] = frozenset()
+        self._observers: list[Callable[[], None]] = []
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
 
     @property
@@ -39,6 +40,10 @@ class Membership:
         """This server's row as it was registered."""
         assert self._own is not None, "the server is not registered yet"
         return self._own
+
+    def observe(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called whenever a server goes down or comes back."""
+        self._observers.append(changed)
 
     async def join(self) -> None:
         """Register this server, or find its row, and start the heartbeats."""
@@ -109,4 +114,8 @@ class Membership:
             if self._states.get(server.id, state) is not state:
                 self.log.info("server {name} is now {state}", name=server.name, state=state.value)
             self._states[server.id] = state
-        self._up, self._down = frozenset(up), frozenset(down - up)
+        before, self._down = self._down, frozenset(down - up)
+        self._up = frozenset(up)
+        if self._down != before:
+            for changed in self._observers:
+                changed()

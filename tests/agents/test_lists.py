@@ -10,7 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.models import ClusterId, Server, ServerId
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL
-from cloudlb.wire import Answer, Flag, ReadyAnswer, ReadyCommand, SetupMSListAnswer, SetupMSListCommand
+from cloudlb.wire import (
+    Answer,
+    Flag,
+    PingAnswer,
+    PingCommand,
+    ReadyAnswer,
+    ReadyCommand,
+    SetupMSListAnswer,
+    SetupMSListCommand,
+)
 from tests.agents.server import FakeLink, ServerFixture
 
 SERVERS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -140,6 +149,21 @@ class ListTests(SynchronousTestCase):
         self.change(LB_CHECK_INTERVAL, "5")
         self.fixture.advance(1)
         self.assertEqual(self.orders(link)[0].lb_algorithm, "rendezvous")
+
+    def test_who_avoids_a_server_is_told_when_it_is_back(self) -> None:
+        """The agent would not return there before its next ping, and nobody else needs to hear of it."""
+        told = self.up(1, f"{','.join(SERVERS)}@static")
+        other = self.up(2, f"{','.join(SERVERS)}@static")
+        self.fixture.advance(10)
+        told.receive([PingCommand(host_id=1)], sequence=1)
+        ((_, answer),) = told.take()
+        assert isinstance(answer, PingAnswer)
+        self.assertEqual(set(answer.avoid_ms_list), {"127.0.0.2", "127.0.0.3"})
+        self.register(ServerId(2), "127.0.0.2")
+        self.fixture.advance(2)
+        (order,) = self.orders(told)
+        self.assertEqual((order.avoid_ms_list, order.trigger_host_lb), (("127.0.0.3",), False))
+        self.assertEqual(self.orders(other), [])
 
     def test_a_thousand_agents_are_told_within_seconds(self) -> None:
         """The pace bounds the moves, not the lists."""
