@@ -88,7 +88,7 @@ def as_table(snapshot: Snapshot, now: float) -> Table:
     """The live table."""
     algorithms = ", ".join(sorted({placed.hosts.algorithm or "none" for placed in snapshot.agents}))
     table = Table(title=f"Who is where (algorithm of the lists: {algorithms})", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("agent", "state", "server", "its list", "moved"):
+    for heading in ("agent", "state", "server", "its list", "changed"):
         table.add_column(heading, no_wrap=True)
     for placed in snapshot.agents:
         home = placed.server == placed.hosts.preferred
