@@ -1,0 +1,168 @@
+"""Connections until they have said who they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.agents.listener import Listener
+from cloudlb.net.link_protocol import LinkProtocol
+from cloudlb.net.tls import client_context, server_context
+from cloudlb.wire import (
+    Flag,
+    Header,
+    Link,
+    PingCommand,
+    StartupCommand,
+    StartupRoutingCommand,
+    TlsChannel,
+    write_contents,
+    write_packet,
+)
+from tests.agents.server import config
+from tests.net.certificates import certificates
+
+STARTUP = StartupRoutingCommand(guid="agent-1-SimulatorResource")
+
+
+class TcpTransport(StringTransport):
+    """With what StringTransport lacks of a TCP connection."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's
+        """Nothing to delay."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802 - Twisted's
+        """Nothing to keep alive."""
+
+    def abortConnection(self) -> None:  # noqa: N802 - Twisted's
+        """Close."""
+        self.loseConnection()
+
+
+class Client:
+    """The far end of an accepted connection, on real TLS and no socket."""
+
+    def __init__(self, listener: Listener, address: str = "127.0.0.1") -> None:
+        self.transport = TcpTransport(peerAddress=IPv4Address("TCP", address, 5))
+        self.link = Link(TlsChannel(client_context(certificates().agent), server_side=False))
+        server = listener.buildProtocol(self.transport.getPeer())
+        self.server = server
+        server.makeConnection(self.transport)
+
+    def talk(self) -> None:
+        """Carry bytes both ways until nobody has more to say."""
+        while data := self.link.data_to_send():
+            self.server.dataReceived(data)
+            self.link.receive_data(self.transport.value())
+            self.transport.clear()
+
+    def handshake(self) -> None:
+        """Complete it."""
+        self.link.start()
+        self.talk()
+        assert self.link.established
+
+    def say(self, contents: Sequence[StartupCommand | PingCommand]) -> None:
+        """Send a request."""
+        packet = write_packet(
+            sequence=0, server_id=-1, agent_id=-1, via=-1, flags=Flag.REQUEST, body=write_contents(contents)
+        )
+        self.link.send_message(packet)
+        self.talk()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server closed the connection."""
+        return bool(self.transport.disconnecting)
+
+
+class ListenerTests(SynchronousTestCase):
+    """A listener whose admissions are only counted."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.begun: list[Sequence[StartupCommand]] = []
+        self.listener = self.make(max_half_open=3, max_half_open_per_address=2)
+
+    def make(self, **limits: Any) -> Listener:
+        """A listener with limits."""
+
+        def begin(link: LinkProtocol, header: Header, startups: Sequence[StartupCommand]) -> None:
+            self.begun.append(startups)
+
+        context = server_context(certificates().server, strict=True)
+        return Listener(
+            evolve(config("127.0.0.1", Path("none")), **limits),
+            self.clock,
+            lambda: TlsChannel(context, server_side=True),
+            begin,
+        )
+
+    def test_the_first_startup_begins_an_admission(self) -> None:
+        """What came before it was thrown away, and the deadline is gone."""
+        client = Client(self.listener)
+        client.handshake()
+        client.say([PingCommand()])
+        self.assertEqual(self.begun, [])
+        client.say([STARTUP])
+        self.assertEqual(self.begun, [[STARTUP]])
+        self.assertEqual((len(self.listener.half_open), self.clock.getDelayedCalls()), (0, []))
+
+    def test_a_handshake_that_does_not_end_is_cut(self) -> None:
+        """After its deadline; nothing is left of it."""
+        client = Client(self.listener)
+        self.clock.advance(9.9)
+        self.assertFalse(client.closed)
+        self.clock.advance(0.2)
+        self.assertTrue(client.closed)
+        client.server.connectionLost()
+        self.assertEqual((len(self.listener.half_open), self.listener.newcomers), (0, set()))
+
+    def test_silence_after_the_handshake_is_cut(self) -> None:
+        """With a deadline of its own."""
+        client = Client(self.listener)
+        client.handshake()
+        self.clock.advance(9.9)
+        self.assertFalse(client.closed)
+        self.clock.advance(0.2)
+        self.assertTrue(client.closed)
+
+    def test_the_oldest_of_an_address_goes_at_its_limit(self) -> None:
+        """The newest is not refused, and other addresses are not touched."""
+        other = Client(self.listener, "127.0.0.2")
+        clients = [Client(self.listener) for _ in range(3)]
+        self.assertEqual([client.closed for client in (other, *clients)], [False, True, False, False])
+
+    def test_the_oldest_of_all_goes_at_the_limit(self) -> None:
+        """Whoever it is."""
+        clients = [Client(self.listener, f"127.0.0.{number}") for number in range(1, 6)]
+        self.assertEqual([client.closed for client in clients], [True, True, False, False, False])
+
+    def test_a_packet_that_breaks_the_protocol_costs_its_connection(self) -> None:
+        """And nobody else's."""
+        bystander, client = Client(self.listener, "127.0.0.2"), Client(self.listener)
+        client.handshake()
+        client.link.send_message(b"\x09" * 50)
+        client.talk()
+        self.assertTrue(client.closed)
+        self.assertFalse(bystander.closed)
+
+    def test_garbage_instead_of_a_handshake_costs_its_connection(self) -> None:
+        """HTTP, random bytes, a length of 4 GiB."""
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\xff\xff\xff\xff"):
+            client = Client(self.listener)
+            client.server.dataReceived(garbage)
+            self.assertTrue(client.closed, garbage)
+
+    def test_closing_drops_all(self) -> None:
+        """When the server stops."""
+        clients = [Client(self.listener), Client(self.listener)]
+        self.listener.close()
+        self.assertTrue(all(client.closed for client in clients))
