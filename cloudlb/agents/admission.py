@@ -134,9 +134,13 @@ class Admission:
     def started_again(self, attache: Attache, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Answer each command, and admit the host anew on the same link."""
         introduction = introduce(startups, attache.link.channel.peer_certificate)
-        if isinstance(introduction, Refusal) or introduction.facts.guid != attache.guid or not attache.admitted:
+        if isinstance(introduction, Refusal) or introduction.facts.guid != attache.guid:
             attache.close("StartupCommands that do not fit the agent of this link")
             return
+        if attache.admitting:
+            attache.close("StartupCommands while the last ones are still being looked at")
+            return
+        attache.admitting = True
         host = attache.host
         answer = StartupAnswer(
             host_id=host.id, host_name=host.facts.name, host_uuid=host.uuid, ping_interval=attache.ping_interval

@@ -115,6 +115,8 @@ class Attache:
         self.connected = True
         self.leaving: str | None = None
         """The reason of the ShutdownCommand that announced the end of the link."""
+        self.admitting = True
+        """An admission is under way, the first one or that of a host that starts over."""
         self._host: Host | None = None
         self._owner = owner
         self._clock = clock
@@ -152,6 +154,7 @@ class Attache:
     def admit(self, host: Host) -> None:
         """Take the row that an admission made."""
         self._host = host
+        self.admitting = False
 
     def send(
         self, commands: Sequence[Command | Opaque], *, timeout: float, flags: Flag = _NO_FLAGS

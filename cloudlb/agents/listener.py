@@ -23,6 +23,9 @@ from cloudlb.wire import (
 )
 from cloudlb.wire.link import Channel
 
+MAX_INTRODUCTION = 2**20
+"""Bytes of the first message, inflated: StartupCommands have a few thousand, and a stranger may send it."""
+
 Begin = Callable[[LinkProtocol, Header, Sequence[StartupCommand]], None]
 
 
@@ -44,7 +47,7 @@ class Newcomer:
             header = read_header(message)
             if not header.is_request:
                 return
-            contents = read_contents(read_body(message, header, self._listener.config.max_message))
+            contents = read_contents(read_body(message, header, MAX_INTRODUCTION))
         except WireError as error:
             link.abort(str(error))
             return

@@ -80,12 +80,12 @@ def _report(deployment: Deployment) -> str:
     ]
     lines += ["", "Start each daemon by itself, from any folder:"]
     lines += [
-        f"  twistd -n --pidfile= cloudlb-mgmt --config {shlex.quote(str(deployment.server_file(address)))}"
+        f"  twistd -n cloudlb-mgmt --config {shlex.quote(str(deployment.server_file(address)))}"
         for address in deployment.new_servers or deployment.servers
     ]
     if deployment.agents:
         agent = shlex.quote(str(deployment.agent_file(1)))
-        lines.append(f"  twistd -n --pidfile= cloudlb-agent --config {agent}")
+        lines.append(f"  twistd -n cloudlb-agent --config {agent}")
     lines += [
         "or all of it on this machine:",
         f"  cloudlb run {folder}",

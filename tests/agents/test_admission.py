@@ -193,6 +193,13 @@ class AdmissionTests(SynchronousTestCase):
         answers = [content for _, content in link.take() if isinstance(content, StartupAnswer)]
         self.assertEqual([answer.host_id for answer in answers], [self.fixture.host(1).id] * 2)
 
+    def test_startups_that_do_not_fit_the_link_end_it(self) -> None:
+        """One link speaks for one host."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        link.receive([StartupRoutingCommand(guid="guid-2-SimulatorResource")], sequence=9)
+        self.assertIn("fit", link.ended or "")
+
     def test_a_deleted_host_is_refused(self) -> None:
         """Its link is closed, and it cannot come back by itself."""
         link = self.fixture.startup(1)
