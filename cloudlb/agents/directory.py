@@ -111,5 +111,12 @@ class Directory:
         owned = attache.admitted and not attache.superseded
         self.leave(attache)
         if owned:
-            self.log.info("host {host} lost its agent: {reason}", host=attache.host.facts.name, reason=reason)
-            spawn(self.set_status(attache, HostStatus.DISCONNECTED), self.log, "write a host's status")
+            spawn(self._write_disconnected(attache, reason), self.log, "write a host's status")
+
+    async def _write_disconnected(self, attache: Attache, reason: str) -> None:
+        name = attache.host.facts.name
+        if await self.set_status(attache, HostStatus.DISCONNECTED):
+            self.log.info("host {name} lost its agent: {reason}", name=name, reason=reason)
+        else:
+            # The newer session's message is still on its way here.
+            self.log.info("host {name} has left for a newer session", name=name)
