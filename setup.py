@@ -6,14 +6,15 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-version: dict[str, str] = {}
-exec(Path(__file__).with_name("cloudlb").joinpath("_version.py").read_text(encoding="utf-8"), version)
+here = Path(__file__).parent
+# Read, not imported: the package's dependencies are not there yet.
+_, version, _ = (here / "cloudlb" / "_version.py").read_text(encoding="utf-8").split('"')
 
 setup(
     name="cloudlb",
-    version=version["__version__"],
+    version=version,
     description="The agent plane of a cloud: management servers, hypervisor agents, no load balancer in front",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
