@@ -1,0 +1,73 @@
+"""Real daemons on real sockets: the few things that only they can show."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import sysconfig
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.cli.demo import LocalWorld
+from cloudlb.cli.deployment import Request, deploy
+from cloudlb.cli.local_cluster import Inventory, LocalCluster
+from cloudlb.cli.processes import Daemon, stop_all
+from cloudlb.cli.story import balance
+
+
+def make_deployment(folder: Path) -> Inventory:
+    """Two servers and four agents, on loopback addresses and ports that nobody else has."""
+    servers = tuple(f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{number}" for number in (1, 2))
+    with socket.create_server((servers[0], 0)) as one, socket.create_server((servers[0], 0)) as other:
+        port, api_port = one.getsockname()[1], other.getsockname()[1]
+    request = Request(
+        folder=folder,
+        servers=servers,
+        agents=4,
+        port=port,
+        api_port=api_port,
+        algorithm="roundrobin",
+        check_interval=1,
+    )
+    deploy(request)
+    return Inventory.read(folder.absolute())
+
+
+class DaemonTests(SynchronousTestCase):
+    """A deployment of `init`, started, balanced and ended."""
+
+    def setUp(self) -> None:
+        """Make the deployment."""
+        self.cluster = LocalCluster(make_deployment(Path(self.mktemp())))
+
+    def test_every_agent_in_its_own_process(self) -> None:
+        """The daemons find each other, the agents spread, and all of them end in good order when asked to."""
+        with self.cluster:
+            self.cluster.start()
+            spread = balance(LocalWorld(self.cluster))
+            self.assertEqual(self.cluster.ended(), [])
+        self.assertEqual(list(spread.agents.values()), [2, 2])
+        daemons = [*self.cluster.servers.values(), *self.cluster.agents.values()]
+        for daemon in daemons:
+            # twistd ends by the signal that it was sent, after it has shut down.
+            self.assertEqual(daemon.exit_status, -signal.SIGTERM, daemon.name)
+            self.assertIn("Server Shut Down", daemon.log.read_text(encoding="utf-8"))
+
+    def test_all_agents_in_one_process(self) -> None:
+        """`cloudlb agents` runs them as well, and each says good-bye before it ends."""
+        cloudlb = str(Path(sysconfig.get_path("scripts"), "cloudlb"))
+        folder = self.cluster.inventory.folder
+        fleet = Daemon("fleet", [cloudlb, "agents", str(folder), "--count", "4"], self.cluster.logs / "fleet.log")
+        self.cluster.agents = {}
+        with self.cluster:
+            self.cluster.start()
+            self.addCleanup(fleet.kill)
+            fleet.start()
+            spread = balance(LocalWorld(self.cluster))
+            stop_all([fleet])
+            hosts = self.cluster.api.hosts()
+        self.assertEqual(list(spread.agents.values()), [2, 2])
+        self.assertEqual(fleet.exit_status, 0)
+        self.assertEqual({host.state for host in hosts.values()}, {"Disconnected"})
