@@ -20,12 +20,12 @@ help:
 	@echo "make clean   remove all that these made: .venv, var and caches"
 
 run: $(PROGRAM)
-	@$(BIN)/cloudlb init var/run $(DEPLOYMENT)
+	@$(BIN)/cloudlb init var/run $(DEPLOYMENT) >/dev/null
 	@$(BIN)/cloudlb run var/run
 
 demo: $(PROGRAM)
 	@rm -rf var/demo
-	@$(BIN)/cloudlb init var/demo $(DEPLOYMENT)
+	@$(BIN)/cloudlb init var/demo $(DEPLOYMENT) >/dev/null
 	@$(BIN)/cloudlb demo var/demo
 
 test: $(TOOLS)

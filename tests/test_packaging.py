@@ -110,7 +110,7 @@ class ConfigurationTests(SynchronousTestCase):
         for name, plugin in (("cloudlb-mgmt.service", "cloudlb-mgmt"), ("cloudlb-agent@.service", "cloudlb-agent")):
             unit = configparser.ConfigParser(strict=False, interpolation=None)
             unit.read(ROOT / "etc" / name, encoding="utf-8")
-            self.assertIn(f"twistd --nodaemon --pidfile= {plugin} --config ", unit["Service"]["ExecStart"])
+            self.assertIn(f"twistd --nodaemon {plugin} --config ", unit["Service"]["ExecStart"])
             self.assertEqual(unit["Service"]["Restart"], "always")
 
 

@@ -90,8 +90,8 @@ class Daemon:
 
 
 def twistd(*arguments: str) -> list[str]:
-    """The command line of a twistd of this Python that stays in the foreground and writes no pid file."""
-    return [str(Path(sysconfig.get_path("scripts"), "twistd")), "--nodaemon", "--pidfile=", *arguments]
+    """The command line of a twistd of this Python that stays in the foreground; ours write no pid file there."""
+    return [str(Path(sysconfig.get_path("scripts"), "twistd")), "--nodaemon", *arguments]
 
 
 def wait_until_listening(daemons: Iterable[tuple[Daemon, Sequence[tuple[str, int]]]], timeout: float) -> None:
