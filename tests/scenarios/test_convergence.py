@@ -35,8 +35,8 @@ from tests.support.world import AgentProcess, ServerProcess, World
 
 SERVERS, AGENTS, MOST_AGENTS = 3, 4, 6
 PING = 6
-BUS_LATENCY = 0.6
-"""Seconds in which a server hears from another one through the database: its polling interval, and some."""
+BUS_LATENCY = 1.0
+"""Seconds in which a server hears from another one through the database: its polling interval, and lags."""
 CONVERGENCE = 180.0
 """Seconds after which everything has found its place: the longest time-outs (60 s) and what follows from them."""
 
@@ -49,8 +49,13 @@ moments = st.sampled_from([0.0, 0.001, 0.02, 0.3, 2.0, 7.0, 20.0])
 class History(RuleBasedStateMachine):
     """What befalls a cluster, and what must hold all the while and in the end."""
 
-    @initialize(algorithm=algorithms, interval=st.sampled_from([0, 5]), seed=st.integers(0, 2**32))
-    def begin(self, algorithm: str, interval: int, seed: int) -> None:
+    @initialize(
+        algorithm=algorithms,
+        interval=st.sampled_from([0, 5]),
+        lag=st.sampled_from([0.0, 0.002, 0.05]),
+        seed=st.integers(0, 2**32),
+    )
+    def begin(self, algorithm: str, interval: int, lag: float, seed: int) -> None:
         """Start a cluster."""
         self.failures: list[str] = []
         self.observer = cast("ILogObserver", self.observe)
@@ -65,6 +70,7 @@ class History(RuleBasedStateMachine):
             algorithm=algorithm,
             check_interval=interval,
             ping_interval=PING,
+            database_lag=lag,
             properties="backoff.seconds=1\nbackoff.max.seconds=5\nsimulator.delay=1\n",
         )
 
@@ -99,6 +105,11 @@ class History(RuleBasedStateMachine):
         self.stay_dead.discard(server)
 
     @rule(server=servers)
+    def power_off_server(self, server: str) -> None:
+        """A server's machine loses power: no FIN, no RST."""
+        self.world.power_off(self.world.servers[server])
+
+    @rule(server=servers)
     def freeze_server(self, server: str) -> None:
         """A server hangs."""
         self.world.freeze(self.world.servers[server])
@@ -112,6 +123,12 @@ class History(RuleBasedStateMachine):
     def cut_off_server(self, server: str) -> None:
         """Nobody reaches a server any more, but it reaches the database."""
         self.world.cut_off(self.world.servers[server])
+
+    @rule(server=servers, agent=agents)
+    def lose_sight(self, server: str, agent: int) -> None:
+        """One agent and one server do not reach each other for so long that the agent has left, if it was there."""
+        self.world.network.cut(server, self.agent(agent).address)
+        self.world.advance(2 * PING + 0.5)
 
     @rule(server=servers, agent=agents, hears=st.booleans(), is_heard=st.booleans())
     def cut(self, server: str, agent: int, hears: bool, is_heard: bool) -> None:
@@ -141,6 +158,13 @@ class History(RuleBasedStateMachine):
     def kill_agent(self, agent: int) -> None:
         """An agent dies."""
         self.world.kill_agent(self.agent(agent))
+
+    @rule(agent=agents, restarted=st.booleans())
+    def power_off_agent(self, agent: int, restarted: bool) -> None:
+        """A host loses power, and perhaps gets it back at once."""
+        self.world.power_off(self.agent(agent))
+        if restarted:
+            self.world.restart_agent(self.agent(agent))
 
     @rule(agent=agents)
     def restart_agent(self, agent: int) -> None:

@@ -81,7 +81,7 @@ class ServerTests(WorldCase):
 
     def test_vanished(self) -> None:
         """A server that hangs (SIGSTOP), or vanishes without a RST, is left within 2 ping intervals."""
-        for fault in (World.freeze, World.cut_off):
+        for fault in (World.freeze, World.cut_off, World.power_off):
             world = self.world(ping_interval=PING)
             # Pings begin within the first interval.
             world.advance(2 * PING)
@@ -91,8 +91,11 @@ class ServerTests(WorldCase):
             for agent in world.agents.values():
                 self.assertEqual((world.row(agent).status.value, world.row_address(agent)), ("Up", agent.server))
             # It comes back, finds out that it has lost its agents, and writes nothing of theirs.
-            world.thaw(world.servers[B])
-            world.network.heal()
+            if world.servers[B].alive:
+                world.thaw(world.servers[B])
+                world.network.heal()
+            else:
+                world.restart_server(world.servers[B])
             world.advance(60)
             self.assert_up_once(world)
 

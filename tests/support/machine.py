@@ -137,13 +137,16 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
         """Something may be ready: have the process take a turn soon."""
         self._plan_turn(now=True)
 
-    def end(self) -> None:
-        """Stop for ever; the kernel closes what was open."""
+    def end(self, *, silently: bool = False) -> None:
+        """Stop for ever; the kernel closes what was open, unless it ends too."""
         self.alive = False
         self.calls.clear()
         self.removeAll()
         for each in list(self._sockets):
-            each.close()
+            if silently:
+                each.vanish()
+            else:
+                each.close()
 
     @property
     def open_sockets(self) -> int:

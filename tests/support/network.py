@@ -32,6 +32,7 @@ class Network:
         self._machines: dict[str, Machine] = {}
         self._listening: dict[Address, Socket] = {}
         self._cuts: set[tuple[str, str]] = set()
+        self._without_power: set[str] = set()
         self._delays: dict[str, float] = {}
         self._waiting_for_repair: dict[Socket, None] = {}
         self._last_descriptor = 10**6
@@ -42,6 +43,9 @@ class Network:
         machine = self._machines.get(address)
         if machine is None or not machine.alive:
             machine = self._machines[address] = Machine(self, address)
+            if address in self._without_power:
+                self._without_power.discard(address)
+                self._retransmit()
         return machine
 
     # Faults.
@@ -49,6 +53,11 @@ class Network:
     def kill(self, machine: Machine) -> None:
         """SIGKILL: no code of the process runs any more; its kernel closes its sockets."""
         machine.end()
+
+    def power_off(self, machine: Machine) -> None:
+        """Have a machine end without a word: no FIN, no RST, until :meth:`machine` makes a new process there."""
+        self._without_power.add(machine.address)
+        machine.end(silently=True)
 
     def freeze(self, machine: Machine) -> None:
         """SIGSTOP: the kernel accepts and acknowledges, the process does nothing."""
@@ -69,19 +78,22 @@ class Network:
         """End every cut and delay; the kernels retransmit before long."""
         self._cuts.clear()
         self._delays.clear()
-        for each in self._waiting_for_repair:
-            self.clock.callLater(self._rng.uniform(0, RETRANSMISSION), each.deliver)
-        self._waiting_for_repair.clear()
+        self._retransmit()
 
     def delay(self, machine: Machine, seconds: float) -> None:
         """Have every packet from and to a machine take longer by ``seconds``."""
         self._delays[machine.address] = seconds
 
+    def _retransmit(self) -> None:
+        for each in self._waiting_for_repair:
+            self.clock.callLater(self._rng.uniform(0, RETRANSMISSION), each.deliver)
+        self._waiting_for_repair.clear()
+
     # What sockets ask.
 
     def is_cut(self, source: str, target: str) -> bool:
         """Tell whether packets vanish in this direction."""
-        return (source, target) in self._cuts
+        return (source, target) in self._cuts or not self._without_power.isdisjoint((source, target))
 
     def latency(self, source: str, target: str) -> float:
         """Seconds for one packet."""
@@ -127,5 +139,5 @@ class Network:
             self.clock.callLater(self.latency(*back), self._refuse, client, back)
 
     def _refuse(self, client: Socket, way: tuple[str, str]) -> None:
-        if way not in self._cuts:
+        if not self.is_cut(*way):
             client.connection_refused()

@@ -194,6 +194,14 @@ class Socket:
         else:
             self._finish()
 
+    def vanish(self) -> None:
+        """Be forgotten with the whole kernel: nothing is sent, and what still comes is answered with RST one day."""
+        if self._backlog is not None:
+            self._network.stop_listening(self._local)
+        self._machine.forget(self)
+        self._closed = self._finished = True
+        self._under_way.clear()
+
     # What the process's reactor asks.
 
     @property

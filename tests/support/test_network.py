@@ -244,6 +244,17 @@ class FaultTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.reasons(self.client), [ConnectionDone])
 
+    def test_power_off(self) -> None:
+        """A machine without power says nothing; when it runs again it resets what it does not know."""
+        self.network.power_off(self.pair.server)
+        refused = self.pair.call(timeout=5)
+        self.client.transport.write(b"anybody there?")
+        self.clock.advance(100)
+        self.assertEqual((self.client.lost, refused.reasons[0].type), ([], ConnectTimeout))
+        self.network.machine("10.0.0.1").listenTCP(PORT, Listener())
+        self.clock.advance(1)
+        self.assertEqual(self.reasons(self.client), [ConnectionLost])
+
     def test_delay(self) -> None:
         """A delayed machine's packets arrive late, in order."""
         self.network.delay(self.pair.server, 3)

@@ -2,7 +2,7 @@
 
 Real are the agents and servers, the wire, Twisted's transports, the database on SQLite and the bus on it, and the
 agents' properties files. Not real are the kernel's TCP (tests.support.network), encryption (a plain channel) and
-threads (work runs inline). Equal seeds and equal calls give equal histories.
+threads (work runs inline, or after a lag on the same clock). Equal seeds and equal calls give equal histories.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.service import Server
 from cloudlb.storage.database import Database
-from cloudlb.storage.executor import InlineExecutor
+from cloudlb.storage.executor import Executor, InlineExecutor
 from cloudlb.wire import Answer, Command, Opaque, PingAnswer, read_body, read_contents, read_header
 from tests.storage.sqlite import new_database
+from tests.support.lagging_executor import LaggingExecutor
 from tests.support.machine import Machine
 from tests.support.network import Network
 from tests.support.plain_channel import PlainChannel
@@ -65,7 +66,7 @@ class ServerProcess:
         world, address = self._world, self.address
         self.machine: Machine = world.network.machine(address)
         self.database = Database(
-            world.database_url, writer=InlineExecutor(), reader=InlineExecutor(), new_uuid=world.new_uuid
+            world.database_url, writer=self._executor(1), reader=self._executor(4), new_uuid=world.new_uuid
         )
         event.listen(
             self.database._write_engine,
@@ -80,6 +81,12 @@ class ServerProcess:
             channel_factory=lambda: PlainChannel(server_side=True),
         )
         self.machine.callLater(0, self.service.startService)
+
+    def _executor(self, size: int) -> Executor:
+        world = self._world
+        if not world.database_lag:
+            return InlineExecutor()
+        return LaggingExecutor(self.machine, random.Random(world.rng.random()), world.database_lag, size=size)
 
     @property
     def alive(self) -> bool:
@@ -96,9 +103,10 @@ class ServerProcess:
         found = next((attache for attache in self.service.directory if attache.host.id == host_id), None)
         return found if found is not None and found.owns_host else None
 
-    def end(self) -> None:
-        """Kill the process."""
-        self._world.network.kill(self.machine)
+    def end(self, *, silently: bool = False) -> None:
+        """Kill the process, or cut its machine's power."""
+        network = self._world.network
+        (network.power_off if silently else network.kill)(self.machine)
         self.frozen = False
         result_of(Deferred.fromCoroutine(self.database.stop()))
 
@@ -184,6 +192,7 @@ class World:
         algorithm: str = "roundrobin",
         check_interval: int = 0,
         ping_interval: int = 60,
+        database_lag: float = 0.0,
         properties: str = "",
     ) -> None:
         """Start everything, server after server, and let it come to rest.
@@ -196,6 +205,7 @@ class World:
             algorithm: of the lists.
             check_interval: seconds between preferred-host checks, 0 for none.
             ping_interval: seconds.
+            database_lag: seconds at most that a server waits for the database, twice; 0 runs all work inline.
             properties: more lines for every agent's file.
         """
         folder.mkdir(parents=True)
@@ -206,6 +216,7 @@ class World:
         self.database_url = new_database(folder / "cloudlb.sqlite")
         self._own = Database(self.database_url, writer=InlineExecutor(), reader=InlineExecutor())
         self._properties = properties
+        self.database_lag = database_lag
         addresses = [f"10.0.0.{number}" for number in range(1, servers + 1)]
 
         def found(txn: Transaction) -> None:
@@ -249,6 +260,14 @@ class World:
         """Let the cluster come to rest."""
         self.advance(SETTLE)
 
+    def wait_for(self, deferred: Deferred[T]) -> T:
+        """Let time pass until something has ended, which should be soon."""
+        for _ in range(1000):
+            if deferred.called:
+                break
+            self.advance(0.01)
+        return result_of(deferred)
+
     # What an operator does.
 
     def add_server(self, address: str) -> ServerProcess:
@@ -272,13 +291,13 @@ class World:
         """Change a setting on one of the running servers; raises InvalidSetting."""
         settings = self.running_servers[0].service.settings
         cluster = None if cluster_id is None else ClusterId(cluster_id)
-        result_of(Deferred.fromCoroutine(settings.change(name, value, cluster, forced)))
+        self.wait_for(Deferred.fromCoroutine(settings.change(name, value, cluster, forced)))
 
     def delete_host(self, agent: AgentProcess) -> bool:
         """Delete an agent's host on one of the running servers."""
         agent.deleted = True
         operations = self.running_servers[0].service.operations
-        return result_of(Deferred.fromCoroutine(operations.delete_host(self.row(agent).id)))
+        return self.wait_for(Deferred.fromCoroutine(operations.delete_host(self.row(agent).id)))
 
     def stop_agent(self, agent: AgentProcess) -> None:
         """Stop an agent's daemon cleanly."""
@@ -303,7 +322,8 @@ class World:
 
     def restart_server(self, server: ServerProcess) -> None:
         """Kill it if it runs, and start it again."""
-        server.end()
+        if server.alive:
+            server.end()
         server.start()
 
     def kill_agent(self, agent: AgentProcess) -> None:
@@ -311,9 +331,18 @@ class World:
         self.network.kill(agent.machine)
         agent.frozen = False
 
+    def power_off(self, process: ServerProcess | AgentProcess) -> None:
+        """Have a machine end without a word; it is restarted like one that was killed."""
+        if isinstance(process, ServerProcess):
+            process.end(silently=True)
+        else:
+            self.network.power_off(process.machine)
+            process.frozen = False
+
     def restart_agent(self, agent: AgentProcess) -> None:
         """Kill it if it runs, and start it again."""
-        self.kill_agent(agent)
+        if agent.alive:
+            self.kill_agent(agent)
         agent.start()
 
     def freeze(self, process: ServerProcess | AgentProcess) -> None:
