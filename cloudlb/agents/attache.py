@@ -109,6 +109,8 @@ class Attache:
         """The list that the agent holds, as far as it has told or acknowledged."""
         self.check_interval: int | None = None
         """The preferred-host interval that the agent was told last."""
+        self.move_due = False
+        """The agent got a list whose head was down; it is sent there when the server comes up."""
         self.avoided: tuple[str, ...] = ()
         """The servers that the agent was told to avoid last."""
         self.superseded = False

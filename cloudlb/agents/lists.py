@@ -3,7 +3,7 @@
 An agent gets its list with ReadyCommand when it connects with another one, and with SetupMSListCommand after a change
 of ``host``, the algorithm or the interval. A new list alone moves nobody, so where its head is another server than the
 one that the agent is on, a second SetupMSListCommand with triggerHostLb follows, paced, so that a change of the whole
-fleet's lists does not become a storm of connections.
+fleet's lists does not become a storm of connections. Where the head is down, it follows when that server comes up.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Lists:
         spawn(self.propagate(), self.log, "propagate lists")
 
     async def propagate(self) -> None:
-        """Bring every agent of this server what it should hold now."""
+        """Bring every agent of this server what it should hold now, and where it should have gone already."""
         self._changes += 1
         change, algorithm = self._changes, self._settings.current.algorithm
         zones = {attache.host.zone.id for attache in self._directory}
@@ -124,6 +124,7 @@ class Lists:
         self._ranks = places
         # A later change starts over; who holds the right list by then is passed over.
         self._to_tell = deque(self._directory)
+        self._to_move.extend(attache for attache in self._directory if attache.move_due)
         self._work()
 
     def stop(self) -> None:
@@ -166,10 +167,13 @@ class Lists:
 
     def _trigger(self, attache: Attache) -> bool:
         """Send the agent to the head of its list, if there is somebody; say whether it was sent."""
-        held = attache.held
+        held, attache.move_due = attache.held, False
         if not attache.owns_host or held is None or attache.check_interval is None:
             return False
-        if self._peers.is_own(held.preferred) or not self._peers.is_alive(held.preferred):
+        if self._peers.is_own(held.preferred):
+            return False
+        if not self._peers.is_alive(held.preferred):
+            attache.move_due = True
             return False
         self.log.info("host {name} is sent to {server}", name=attache.host.facts.name, server=held.preferred)
         spawn(self._setup(attache, held, attache.check_interval, trigger=True), self.log, "move an agent")

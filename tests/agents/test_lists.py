@@ -84,7 +84,7 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(triggers, [[], [True], [True]])
 
     def test_nobody_is_sent_to_a_server_that_is_down(self) -> None:
-        """The list is, all the same: the server may come back."""
+        """The list is sent all the same, and the order to move when the server has come up, once."""
         link = self.up(1, f"{','.join(SERVERS)}@static")
         self.fixture.advance(10)
         self.change(HOST, "127.0.0.2,127.0.0.1")
@@ -93,6 +93,11 @@ class ListTests(SynchronousTestCase):
         self.assertEqual((order.ms_list, order.trigger_host_lb), (("127.0.0.2", "127.0.0.1"), False))
         self.assertEqual(order.avoid_ms_list, ("127.0.0.2",))
         self.fixture.advance(2)
+        self.assertEqual(self.orders(link), [])
+        self.register(ServerId(2), "127.0.0.2")
+        self.fixture.advance(2)
+        self.assertEqual([order.trigger_host_lb for order in self.orders(link)], [False, True])
+        self.fixture.advance(20)
         self.assertEqual(self.orders(link), [])
 
     def test_a_new_list_with_ready_is_followed_by_an_order_to_move(self) -> None:
