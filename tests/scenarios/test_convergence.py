@@ -154,22 +154,25 @@ class History(RuleBasedStateMachine):
         """Another host joins the fleet."""
         self.world.add_agent()
 
-    @rule(agent=agents)
-    def kill_agent(self, agent: int) -> None:
-        """An agent dies."""
+    @rule(agent=agents, stays_dead=st.booleans())
+    def kill_agent(self, agent: int, stays_dead: bool) -> None:
+        """An agent dies, for good or until the end of the faults."""
         self.world.kill_agent(self.agent(agent))
+        if stays_dead:
+            self.stay_dead.add(self.agent(agent).address)
 
     @rule(agent=agents, restarted=st.booleans())
     def power_off_agent(self, agent: int, restarted: bool) -> None:
         """A host loses power, and perhaps gets it back at once."""
         self.world.power_off(self.agent(agent))
         if restarted:
-            self.world.restart_agent(self.agent(agent))
+            self.restart_agent(agent)
 
     @rule(agent=agents)
     def restart_agent(self, agent: int) -> None:
         """An agent starts anew."""
         self.world.restart_agent(self.agent(agent))
+        self.stay_dead.discard(self.agent(agent).address)
 
     @rule(agent=agents)
     def freeze_agent(self, agent: int) -> None:
@@ -267,12 +270,12 @@ class History(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def end_faults(self) -> None:
-        """Everything is well again, but for the servers that stay dead, if the agents have another."""
+        """Everything is well again but for who stays dead, as long as there is a server that the agents know."""
         world = self.world
         world.network.heal()
         listed = world.read(lambda txn: txn.settings.load()).servers
         if self.stay_dead.issuperset(listed):
-            self.stay_dead.clear()
+            self.stay_dead.difference_update(listed)
         for server in world.servers.values():
             if server.frozen:
                 world.thaw(server)
@@ -282,12 +285,15 @@ class History(RuleBasedStateMachine):
             agent.disk_full = False
             if agent.frozen:
                 world.thaw(agent)
-            if not agent.alive:
+            if not agent.alive and agent.address not in self.stay_dead:
                 world.restart_agent(agent)
 
     def look_at(self, agent: AgentProcess) -> None:
-        """An agent is where it should be and holds what it should hold; a deleted one is nowhere."""
+        """An agent is where it should be and holds what it should hold; a dead or deleted one is nowhere."""
         world = self.world
+        if not agent.alive:
+            assert world.host_id(agent) is None or world.believers(agent) == [], agent.name
+            return
         row = world.row(agent)
         if row.removed is not None:
             assert (agent.server, world.believers(agent), row.status.value) == (None, [], "Removed"), agent.name
