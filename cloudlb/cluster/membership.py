@@ -42,7 +42,7 @@ class Membership:
         return self._own
 
     def observe(self, changed: Callable[[], None]) -> None:
-        """Have ``changed`` called whenever a server goes down or comes back."""
+        """Have ``changed`` called whenever a server comes up, for the first time too, or goes down."""
         self._observers.append(changed)
 
     async def join(self) -> None:
@@ -114,8 +114,8 @@ class Membership:
             if self._states.get(server.id, state) is not state:
                 self.log.info("server {name} is now {state}", name=server.name, state=state.value)
             self._states[server.id] = state
-        before, self._down = self._down, frozenset(down - up)
-        self._up = frozenset(up)
-        if self._down != before:
+        before = self._up, self._down
+        self._up, self._down = frozenset(up), frozenset(down - up)
+        if (self._up, self._down) != before:
             for changed in self._observers:
                 changed()

@@ -196,6 +196,17 @@ class ChangeTests(WorldCase):
         self.assertEqual([agent.path.read_bytes() for agent in world.agents.values()], files)
         self.assertEqual([len(agent.received) for agent in world.agents.values()], [0] * 6)
 
+    def test_server_started_later(self) -> None:
+        """Agents whose new list has a head that was never up are sent there when it comes, without a periodic check."""
+        world = self.world(algorithm="static", agents=3, check_interval=0)
+        world.change_setting(HOST, f"10.0.0.9,{A}")
+        world.settle()
+        self.assertEqual({agent.server for agent in world.agents.values()}, {A})
+        world.add_server("10.0.0.9")
+        world.settle()
+        self.assertEqual({agent.server for agent in world.agents.values()}, {"10.0.0.9"})
+        self.assert_on_preferred(world)
+
     def test_forced(self) -> None:
         """A list of which no server lives is taken when forced; the agents stay where they are until one comes."""
         world = self.world(algorithm="static", agents=3, check_interval=5)
