@@ -222,8 +222,10 @@ class Admission:
             attache.close(f"the agent is not ready: {failure}")
             return
         attache.held, attache.check_interval = orders.wanted, orders.interval
-        if host.status is not HostStatus.UP and not await self._directory.set_status(attache, HostStatus.UP):
-            # Another session has begun meanwhile, on a server whose message is still on its way.
+        # Also for a host that was Up all along: what the database says of the session decides who has it.
+        if not await self._directory.set_status(attache, HostStatus.UP):
+            self._directory.leave(attache)
+            attache.supersede()
             return
         self.log.info(
             "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session

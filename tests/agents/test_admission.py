@@ -132,6 +132,21 @@ class AdmissionTests(SynchronousTestCase):
         self.fixture.startup(1, connection_transferred=True)
         self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
 
+    def test_a_session_that_is_not_the_latest_gives_way(self) -> None:
+        """Even where the message of the newer one was missed: the row decides when the host is to become Up."""
+        link = self.fixture.startup(1)
+        header, _ = link.take()[-1]
+        host_id = self.fixture.host(1).id
+        self.fixture.server.bus.stop()
+        other = ServerFixture(self.fixture.folder, "127.0.0.2")
+        self.addCleanup(other.stop)
+        other.startup(1)
+        link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
+        self.assertIsNone(self.fixture.server.directory.get(host_id))
+        self.fixture.advance(3)
+        self.assertIsNotNone(link.ended)
+        self.assertEqual(self.fixture.host(1).status, HostStatus.CONNECTING)
+
     def test_pings_are_answered_and_stamped_in_batches(self) -> None:
         """The answer echoes the ping; the database learns of it later."""
         link = self.fixture.startup(1)
