@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-import javaproperties
 from attrs import define, field
-from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory
+from twisted.internet.task import deferLater
 
-from cloudlb.net.link_protocol import LinkProtocol
+from bench.cluster import rows
+from cloudlb.cli.local_cluster import LocalCluster
+from cloudlb.net.link_protocol import LinkOwner, LinkProtocol
 from cloudlb.net.tls import Identity, client_context
 from cloudlb.wire import (
     Flag,
@@ -41,6 +42,11 @@ from cloudlb.wire import (
 RESOURCE = "SimulatorResource"
 CONNECT_TIMEOUT = 60
 MAX_MESSAGE = 2**20
+AT_ONCE = 100
+"""Agents that connect at the same time."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @define(eq=False)
@@ -81,7 +87,7 @@ class FleetAgent:
             speed=2000,
             memory=2**34,
         )
-        self._send(0, Flag.REQUEST, write_contents([startup]))
+        self._send(self._packet(0, Flag.REQUEST, write_contents([startup])))
 
     def message_received(self, link: LinkProtocol, message: bytes) -> None:
         """Count ping answers; answer what keeps the agent Up."""
@@ -107,72 +113,91 @@ class FleetAgent:
             self.ready.errback(ConnectionError(f"{self.name}: {reason}"))
 
     def ping(self) -> None:
-        """Send a ping; its sequence is its number."""
+        """Send a ping."""
         self.sent += 1
+        self._send(self.ping_packet())
+
+    def ping_packet(self) -> bytes:
+        """A ping; its sequence is its number."""
         ping = PingRoutingCommand(host_type="Routing", host_id=self.host_id, host_vm_state_report={})
-        self._send(self.sent, Flag.REQUEST | Flag.STOP_ON_ERROR, write_contents([ping]))
+        return self._packet(self.sent, Flag.REQUEST | Flag.STOP_ON_ERROR, write_contents([ping]))
+
+    def hang_up(self) -> None:
+        """Cut the link."""
+        assert self.link is not None
+        self.link.abort("done")
 
     def _answer(self, header: Header, answer: ReadyAnswer | SetupMSListAnswer) -> None:
-        self._send(header.sequence, response_flags(header), write_contents([answer]))
+        self._send(self._packet(header.sequence, response_flags(header), write_contents([answer])))
 
-    def _send(self, sequence: int, flags: Flag, body: bytes) -> None:
-        assert self.link is not None
-        packet = write_packet(
+    def _packet(self, sequence: int, flags: Flag, body: bytes) -> bytes:
+        return write_packet(
             sequence=sequence, server_id=-1, agent_id=self.host_id, via=self.host_id, flags=flags, body=body
         )
+
+    def _send(self, packet: bytes) -> None:
+        assert self.link is not None
         self.link.send(packet)
 
 
-class _Factory(ClientFactory):
+class LinkFactory(ClientFactory):
+    """Makes one link to a server."""
+
     noisy = False
 
-    def __init__(self, reactor: ReactorBase, agent: FleetAgent) -> None:
-        self._reactor = reactor
-        self._agent = agent
+    def __init__(self, reactor: Any, context: ssl.SSLContext, owner: LinkOwner, ready: Deferred[Any]) -> None:
+        self._reactor, self._context, self._owner, self._ready = reactor, context, owner, ready
 
-    def buildProtocol(self, addr: IAddress) -> LinkProtocol:
-        link = Link(TlsChannel(self._agent.context, server_side=False))
-        return LinkProtocol(link, self._agent, self._reactor, handshake_timeout=CONNECT_TIMEOUT)
+    def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:
+        """The shell of the link."""
+        link = Link(TlsChannel(self._context, server_side=False))
+        return LinkProtocol(link, self._owner, self._reactor, handshake_timeout=CONNECT_TIMEOUT)
 
-    def clientConnectionFailed(self, connector: object, reason: object) -> None:
-        self._agent.ready.errback(ConnectionError(f"{self._agent.name}: {reason}"))
+    def clientConnectionFailed(self, connector: object, reason: Any) -> None:
+        """Nobody is there."""
+        self._ready.errback(reason)
 
 
-def load_fleet(deployment: Path, count: int) -> list[FleetAgent]:
+def load_fleet(cluster: LocalCluster, count: int) -> list[FleetAgent]:
     """The first ``count`` agents of a deployment, spread over source addresses so that ports do not run out."""
     fleet = []
-    for number in range(1, count + 1):
-        folder = deployment / "agents" / str(number)
-        with (folder / "agent.properties").open("rb") as file:
-            properties = javaproperties.load(file)
-        identity = Identity(
-            ca=folder / properties["tls.ca"],
-            certificate=folder / properties["tls.certificate"],
-            private_key=folder / properties["tls.key"],
-        )
+    for number, name in enumerate(list(cluster.inventory.agents)[:count]):
+        config = cluster.inventory.agent(name)
+        assert config.ca is not None
+        identity = Identity(ca=config.ca, certificate=config.certificate, private_key=config.private_key)
         fleet.append(
             FleetAgent(
-                guid=properties["guid"],
-                name=f"agent-{number}",
-                context=client_context(identity),
-                source=f"127.0.1.{1 + number % 200}",
+                guid=config.guid, name=name, context=client_context(identity), source=f"127.0.1.{1 + number % 200}"
             )
         )
     return fleet
 
 
-async def connect_all(reactor: ReactorBase, fleet: list[FleetAgent], address: str, port: int, at_once: int) -> float:
-    """Connect a fleet, at most ``at_once`` handshakes at a time; return the seconds until the last was Up."""
-    places = DeferredSemaphore(at_once)
-    began = time.monotonic()
+async def at_most(places: int, begin: Callable[[T], Deferred[R]], items: Iterable[T]) -> float:
+    """Do something with every item, so many at a time; return the seconds that all took."""
+    semaphore, began = DeferredSemaphore(places), time.monotonic()
+    for under_way in [semaphore.run(begin, item) for item in items]:
+        await under_way
+    return time.monotonic() - began
+
+
+async def connect_all(reactor: Any, cluster: LocalCluster, fleet: Iterable[FleetAgent], places: int = AT_ONCE) -> float:
+    """Connect a fleet to the first server; return the seconds until all had answered their ReadyCommands."""
+    server = next(iter(cluster.inventory.servers.values()))
 
     def connect(agent: FleetAgent) -> Deferred[FleetAgent]:
         agent.began = time.monotonic()
-        reactor.connectTCP(  # type: ignore[attr-defined]
-            address, port, _Factory(reactor, agent), timeout=CONNECT_TIMEOUT, bindAddress=(agent.source, 0)
-        )
+        factory = LinkFactory(reactor, agent.context, agent, agent.ready)
+        reactor.connectTCP(server.address, server.port, factory, CONNECT_TIMEOUT, (agent.source, 0))
         return agent.ready
 
-    for under_way in [places.run(connect, agent) for agent in fleet]:
-        await under_way
+    return await at_most(places, connect, fleet)
+
+
+async def all_up(reactor: Any, cluster: LocalCluster, fleet: Iterable[FleetAgent]) -> float:
+    """Wait until the database calls the hosts of a connected fleet Up; return the seconds that it took."""
+    began = time.monotonic()
+    names = {agent.name for agent in fleet}
+    while names - {name for name, row in rows(cluster).items() if row.state == "Up"}:
+        await deferLater(reactor, 0.02, lambda: None)
     return time.monotonic() - began

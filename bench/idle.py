@@ -1,64 +1,66 @@
-"""What a large idle fleet costs one server: memory per connection and CPU at a ping a minute.
+"""What a large idle fleet costs one server: memory per connection, and CPU at a ping a minute.
 
-python -m bench.idle --agents 10000 --interval 60
+    python -m bench.idle --agents 10000 --interval 60
+
+The pings are spread evenly over the interval, as those of agents that came at different times are.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import itertools
 import time
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
 
-from bench.fleet import connect_all, load_fleet
-from bench.load import ADDRESS, AT_ONCE, PORT
-from bench.processes import (
-    Usage,
-    child,
-    make_deployment,
-    raise_descriptor_limit,
-    server_command,
-    wait_until_listening,
-)
+from bench.cluster import Usage, deployment, start_servers
+from bench.fleet import all_up, connect_all, load_fleet
+from bench.loop import GRACE
+from cloudlb.cli.local_cluster import LocalCluster
 
 
-async def main(reactor: Any) -> None:
-    """Connect everyone, spread their pings over the interval, and watch for two intervals."""
+async def measure(reactor: Any, cluster: LocalCluster, count: int, interval: float) -> None:
+    """Connect everyone and watch for two intervals."""
+    fleet = load_fleet(cluster, count)
+    start_servers(cluster)
+    (server,) = cluster.servers.values()
+    empty = Usage.of(server.pid)
+
+    def memory() -> str:
+        return f"{(Usage.of(server.pid).anonymous - empty.anonymous) / count / 1024:.1f} KiB per connection"
+
+    elapsed = await connect_all(reactor, cluster, fleet) + await all_up(reactor, cluster, fleet)
+    print(f"{count} agents Up after {elapsed:.1f} s ({count / elapsed:.0f} a second), {memory()}", flush=True)
+
+    turns = itertools.cycle(fleet)
+    pings = LoopingCall(lambda: next(turns).ping())
+    pings.clock = reactor
+    before, began = Usage.of(server.pid), time.monotonic()
+    pings.start(interval / count)
+    await deferLater(reactor, 2 * interval, lambda: None)
+    pings.stop()
+    elapsed, after = time.monotonic() - began, Usage.of(server.pid)
+    await deferLater(reactor, GRACE, lambda: None)
+    sent, answered = sum(agent.sent for agent in fleet), sum(agent.answered for agent in fleet)
+    print(
+        f"idle: {(after.cpu - before.cpu) / elapsed * 100:.1f} % of a core for {sent / elapsed:.0f} pings/s, {memory()}"
+    )
+    print(f"pings lost: {sent - answered}, links lost: {sum(agent.lost is not None for agent in fleet)}")
+    for agent in fleet:
+        agent.hang_up()
+
+
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, default=10_000)
     parser.add_argument("--interval", type=float, default=60.0, help="seconds between an agent's pings")
     arguments = parser.parse_args()
-    raise_descriptor_limit()
-    with tempfile.TemporaryDirectory() as folder:
-        deployment = Path(folder) / "deployment"
-        make_deployment(deployment, 1, arguments.agents, "--port", str(PORT))
-        fleet = load_fleet(deployment, arguments.agents)
-        with child(server_command(deployment, ADDRESS), deployment / "server.log") as process:
-            wait_until_listening(ADDRESS, PORT, process)
-            empty = Usage.of(process.pid)
-            elapsed = await connect_all(reactor, fleet, ADDRESS, PORT, AT_ONCE)
-            connected = Usage.of(process.pid)
-            print(f"{arguments.agents} agents Up in {elapsed:.1f} s ({arguments.agents / elapsed:.0f} a second)")
-            print(f"memory: {(connected.anonymous - empty.anonymous) / arguments.agents / 1024:.1f} KiB per connection")
-            turn = iter(range(10**9))
-            pings = LoopingCall(lambda: fleet[next(turn) % len(fleet)].ping())
-            pings.start(arguments.interval / arguments.agents)
-            before, began = Usage.of(process.pid), time.monotonic()
-            await deferLater(reactor, 2 * arguments.interval, lambda: None)
-            after, elapsed = Usage.of(process.pid), time.monotonic() - began
-            pings.stop()
-            answered = sum(agent.answered for agent in fleet)
-            print(f"idle: {(after.cpu - before.cpu) / elapsed * 100:.1f} % of a core, {answered / elapsed:.0f} pings/s")
-            print(f"memory: {(after.anonymous - empty.anonymous) / arguments.agents / 1024:.1f} KiB per connection")
-            print(f"links lost: {sum(agent.lost is not None for agent in fleet)}")
-            for agent in fleet:
-                assert agent.link is not None
-                agent.link.abort("done")
+    with deployment(servers=1, agents=arguments.agents, algorithm="roundrobin") as cluster:
+        react(lambda reactor: Deferred.fromCoroutine(measure(reactor, cluster, arguments.agents, arguments.interval)))
 
 
 if __name__ == "__main__":
-    react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+    main()

@@ -1,0 +1,132 @@
+"""A deployment of its own for each run, in a temporary folder and on free ports, and what there is to see of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from attrs import frozen
+
+from cloudlb.cli.agents import raise_descriptor_limit
+from cloudlb.cli.deployment import DATABASE_FILE, Request, deploy
+from cloudlb.cli.local_cluster import Inventory, LocalCluster
+from cloudlb.cli.processes import PortInUse, check_free, interrupted_by_signals
+
+_PORTS = range(10_000, 30_000)
+"""Below those that the kernel gives to outgoing connections, or one of them may take the port of a killed server."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+_ESTABLISHED = "01"
+
+
+@frozen
+class Usage:
+    """What a process has used up."""
+
+    cpu: float
+    """Seconds, user and system."""
+    anonymous: int
+    """Bytes of anonymous memory."""
+    descriptors: int
+
+    @classmethod
+    def of(cls, pid: int | None) -> Usage:
+        """Read /proc."""
+        proc = Path(f"/proc/{pid}")
+        after_name = (proc / "stat").read_text().rpartition(")")[2].split()
+        cpu = (int(after_name[11]) + int(after_name[12])) / _TICKS
+        rollup = (proc / "smaps_rollup").read_text().splitlines()
+        anonymous = next(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Anonymous:"))
+        return cls(cpu, anonymous, len(list((proc / "fd").iterdir())))
+
+
+@frozen
+class Row:
+    """A host in the database."""
+
+    id: int
+    guid: str
+    state: str
+    server: str
+    """The server that admitted it last, by name."""
+    session: int
+    """Counts its admissions."""
+
+
+@contextmanager
+def deployment(
+    *, servers: int, agents: int, algorithm: str | None = None, check_interval: int | None = None
+) -> Iterator[LocalCluster]:
+    """Make a deployment of servers on 127.0.0.1, .2 and so on; none of it runs yet, and none does afterwards."""
+    raise_descriptor_limit()
+    addresses = tuple(f"127.0.0.{number}" for number in range(1, servers + 1))
+    with interrupted_by_signals(), tempfile.TemporaryDirectory(prefix="cloudlb-bench-") as folder:
+        port, api_port = free_port(addresses), free_port(addresses)
+        deployed = deploy(
+            Request(
+                folder=Path(folder) / "deployment",
+                servers=addresses,
+                agents=agents,
+                port=port,
+                api_port=api_port,
+                algorithm=algorithm,
+                check_interval=check_interval,
+            )
+        )
+        with LocalCluster(Inventory.read(deployed.folder)) as cluster:
+            yield cluster
+
+
+def free_port(addresses: tuple[str, ...]) -> int:
+    """A port on which nobody listens, at none of the addresses."""
+    for port in random.sample(_PORTS, 100):
+        try:
+            check_free((address, port) for address in addresses)
+        except PortInUse:
+            continue
+        return port
+    raise PortInUse("no free port was found")
+
+
+def start_servers(cluster: LocalCluster) -> None:
+    """Start every server and wait until all of them listen."""
+    for server in cluster.servers.values():
+        server.start()
+    cluster.wait_for_servers(cluster.servers)
+
+
+def rows(cluster: LocalCluster) -> dict[str, Row]:
+    """Every host by name, straight from the database: asking the API 20 times a second would be load, too."""
+    file = cluster.inventory.folder / DATABASE_FILE
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute(
+            "SELECT h.name, h.id, h.guid, h.status, coalesce(s.name, ''), h.session"
+            " FROM host h LEFT JOIN management_server s ON s.id = h.server_id ORDER BY h.id"
+        ).fetchall()
+    return {name: Row(*values) for name, *values in found}
+
+
+def links(cluster: LocalCluster) -> Mapping[str, int]:
+    """Connections of agents that each server's kernel holds established."""
+    return count_established(Path("/proc/net/tcp").read_text(), _agent_port(cluster))
+
+
+def count_established(table: str, port: int) -> Counter[str]:
+    """Count connections accepted at a port in a text like /proc/net/tcp, by the local address."""
+    counted: Counter[str] = Counter()
+    for line in table.splitlines()[1:]:
+        _, local, _, state, *_ = line.split()
+        address, _, local_port = local.partition(":")
+        if state == _ESTABLISHED and int(local_port, 16) == port:
+            counted[str(IPv4Address(int.from_bytes(bytes.fromhex(address), "little")))] += 1
+    return counted
+
+
+def _agent_port(cluster: LocalCluster) -> int:
+    return next(iter(cluster.inventory.servers.values())).port

@@ -1,0 +1,108 @@
+"""How long the agents of a killed server are nowhere, and how long its return takes to bring them back.
+
+    python -m bench.failover --agents 300 --algorithm roundrobin
+
+Three servers and real agents, as `cloudlb agents` runs them. One server is ended by SIGKILL; later it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from bench.cluster import Row, deployment, links, rows, start_servers
+from bench.figures import distribution
+from bench.real_agents import TimedOut, is_on, running_agents, settle
+from cloudlb.cli.local_cluster import LocalCluster
+
+POLL_INTERVAL = 0.02
+FAILOVER_TIMEOUT = 30.0
+FAILBACK_TIMEOUT = 60.0
+
+Rows = Mapping[str, Row]
+
+
+def time_each(
+    cluster: LocalCluster, names: set[str], arrived: Callable[[str, Row], bool], timeout: float
+) -> tuple[dict[str, float], int]:
+    """Seconds from now until each host has arrived, and the most links that were seen at one time."""
+    began = time.monotonic()
+    seconds: dict[str, float] = {}
+    most = 0
+    while missing := names - seconds.keys():
+        most = max(most, sum(links(cluster).values()))
+        found, now = rows(cluster), time.monotonic() - began
+        if now > timeout:
+            raise TimedOut(f"{len(missing)} of {len(names)} agents have not arrived after {timeout:.0f} s")
+        seconds |= {name: now for name in missing if name in found and arrived(name, found[name])}
+        time.sleep(POLL_INTERVAL)
+    return seconds, most
+
+
+def check_once(cluster: LocalCluster, before: Rows, moved: set[str]) -> list[str]:
+    """What speaks against every agent being in one place only, and having been admitted there once."""
+    after, held = rows(cluster), links(cluster)
+    owned = Counter(row.server for row in after.values() if row.state == "Up")
+    shown = Counter(host.server for host in cluster.api.hosts().values() if host.state == "Up")
+    faults = []
+    if not owned == shown == Counter(held):
+        faults.append(f"the database has {dict(owned)}, the API {dict(shown)}, the kernel {dict(held)}")
+    admissions = Counter(after[name].session - row.session for name, row in before.items() if name in moved)
+    if set(admissions) != {1}:
+        faults.append(f"admissions of those that moved: {dict(admissions)}")
+    if disturbed := [name for name, row in before.items() if name not in moved and after[name] != row]:
+        faults.append(f"{len(disturbed)} of the other agents were disturbed")
+    return faults
+
+
+def measure(cluster: LocalCluster, count: int) -> list[str]:
+    """Kill, watch, restart, watch; return what was not as it has to be."""
+    start_servers(cluster)
+    with running_agents(cluster, count):
+        print(f"{count} agents on the heads of their lists after {settle(cluster, count):.1f} s")
+        before = rows(cluster)
+        victim = list(cluster.servers)[1]
+        stranded = {name for name, row in before.items() if row.server == victim}
+        print(f"spread: {dict(Counter(row.server for row in before.values()))}")
+
+        cluster.servers[victim].kill()
+        seconds, most = time_each(
+            cluster,
+            stranded,
+            lambda name, row: row.state == "Up" and row.server != victim and row.session > before[name].session,
+            FAILOVER_TIMEOUT,
+        )
+        after = rows(cluster)
+        print(f"{victim} killed, its {len(stranded)} agents Up elsewhere: {distribution(list(seconds.values()))}")
+        print(f"where they went: {dict(Counter(after[name].server for name in stranded))}; links at most: {most}")
+        faults = check_once(cluster, before, stranded)
+
+        cluster.servers[victim].start()
+        cluster.wait_for_servers([victim])
+        seconds, most = time_each(cluster, stranded, is_on(victim), FAILBACK_TIMEOUT)
+        print(f"{victim} listens again, its agents back: {distribution(list(seconds.values()))}")
+        settle(cluster, count)
+        return faults + check_once(cluster, after, stranded)
+
+
+def main() -> None:
+    """Run the command line; fails where an agent was lost or in two places."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, default=300)
+    parser.add_argument("--algorithm", default="roundrobin")
+    parser.add_argument("--check-interval", type=int, default=5, help="seconds between the checks for a return")
+    arguments = parser.parse_args()
+    with deployment(
+        servers=3, agents=arguments.agents, algorithm=arguments.algorithm, check_interval=arguments.check_interval
+    ) as cluster:
+        faults = measure(cluster, arguments.agents)
+    for fault in faults:
+        print(f"FAULT: {fault}")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
