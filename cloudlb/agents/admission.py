@@ -24,11 +24,11 @@ from twisted.logger import Logger
 from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable, Attache
 from cloudlb.agents.directory import ADMITTED, Directory
 from cloudlb.agents.introduction import Introduction, Refusal, introduce
-from cloudlb.agents.lists import Lists, ranks
+from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.liveness import PING_TIMEOUT, Liveness
 from cloudlb.domain.balancing import Algorithm
-from cloudlb.domain.models import Host, HostId, HostStatus, ServerId
+from cloudlb.domain.models import Host, HostId, HostStatus, ServerId, ZoneId
 from cloudlb.domain.ports import Admission as AdmissionRow
 from cloudlb.domain.ports import Refused, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
@@ -274,4 +274,9 @@ class Admission:
 
     @staticmethod
     def _ranks(txn: Transaction, algorithm: Algorithm, hosts: Sequence[Host]) -> Mapping[HostId, int]:
-        return ranks(txn, algorithm, {host.zone.id for host in hosts})
+        if algorithm is not Algorithm.ROUNDROBIN:
+            return {}
+        zones: dict[ZoneId, list[HostId]] = {}
+        for host in hosts:
+            zones.setdefault(host.zone.id, []).append(host.id)
+        return {host_id: place for zone, ids in zones.items() for host_id, place in txn.hosts.places(zone, ids).items()}

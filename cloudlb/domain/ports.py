@@ -112,6 +112,10 @@ class HostRows(Protocol):
         """Ids of the zone's hosts that are not removed, in order: the input of roundrobin."""
         ...
 
+    def places(self, zone_id: ZoneId, ids: Sequence[HostId]) -> Mapping[HostId, int]:
+        """Where some hosts stand in :meth:`ids_in_zone`, from 0, for a fraction of its cost while they are few."""
+        ...
+
     def touch(self, heard: Mapping[HostId, float]) -> None:
         """Write when hosts were last heard from, in one batch; never moves a time back."""
         ...

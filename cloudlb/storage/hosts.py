@@ -7,6 +7,7 @@ was away while another took it, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
+    Select,
     String,
     and_,
     bindparam,
@@ -128,6 +130,30 @@ _IDS_IN_ZONE = (
 )
 
 
+def _gaps() -> Select[Any]:
+    """How many hosts of the zone stand from each of some hosts, or the beginning, to the next: one pass in all."""
+    some = (
+        select(host.c.id, func.lag(host.c.id, 1, 0).over(order_by=host.c.id).label("last"))
+        .where(host.c.id.in_(bindparam("ids", expanding=True)))
+        .cte("some")
+    )
+    other = host.alias("other")
+    between = (
+        select(func.count())
+        .where(
+            other.c.zone_id == bindparam("in_zone"),
+            other.c.removed.is_(None),
+            other.c.id >= some.c.last,
+            other.c.id < some.c.id,
+        )
+        .correlate(some)
+    )
+    return select(some.c.id, between.scalar_subquery()).order_by(some.c.id)
+
+
+_GAPS = _gaps()
+
+
 class HostTable:
     """Implements the port ``HostRows``."""
 
@@ -190,6 +216,11 @@ class HostTable:
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of a zone's hosts, in order."""
         return list(self._connection.scalars(_IDS_IN_ZONE, {"in_zone": zone_id}).all())
+
+    def places(self, zone_id: ZoneId, ids: Sequence[HostId]) -> Mapping[HostId, int]:
+        """Places of some of a zone's hosts, with one statement."""
+        gaps = self._connection.execute(_GAPS, {"in_zone": zone_id, "ids": ids}).all()
+        return dict(zip((HostId(row[0]) for row in gaps), accumulate(row[1] for row in gaps), strict=True))
 
     def touch(self, heard: Mapping[HostId, float]) -> None:
         """Stamp hosts, all with one statement."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -281,6 +281,23 @@ class HostRowsContract(StoreContract):
             return [txn.hosts.ids_in_zone(z) for z in (zone, other_cluster.pod.zone.id, ZoneId(99))]
 
         self.assertEqual(self.look(ids), [[self.hosts[0].id, self.hosts[2].id], [other.id], []])
+
+    def test_places(self) -> None:
+        """Some hosts' places are those among all of their zone that are there, whatever order they are asked in."""
+        _, elsewhere = self.add_cluster("two")
+        self.admit(admission("0", elsewhere))
+        last = self.admit(admission("z", self.location))
+        zone = self.cluster.pod.zone.id
+        first, second, third = (host.id for host in self.hosts)
+
+        def places(*ids: HostId) -> Mapping[HostId, int]:
+            return self.look(lambda txn: txn.hosts.places(zone, ids))
+
+        self.assertEqual(places(last.id, first, third), {first: 0, third: 2, last.id: 3})
+        self.assertEqual(places(third), {third: 2})
+        self.assertEqual(places(), {})
+        self.write(lambda txn: txn.hosts.remove(second, 5.0))
+        self.assertEqual(places(last.id, first, third), {first: 0, third: 1, last.id: 2})
 
     def test_touch(self) -> None:
         """Times of hearing are written in a batch, go forward only, and change nothing else."""
