@@ -3,7 +3,8 @@
     python -m bench.hostile
 
 From 127.0.0.66 come 1,000 connections that never finish their handshake, 100 that send garbage and 100 that finish it
-and then declare 4 GiB, each again as soon as it is closed. Meanwhile agents are admitted one by one.
+and then declare 4 GiB, each again as soon as it is closed. Meanwhile agents are admitted one by one. The attack comes
+in several waves: memory that an allocator keeps after the first one does for the next, too, while a leak grows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from cloudlb.wire import TlsChannel
 ATTACKER = "127.0.0.66"
 AGAIN_AFTER = 0.05
 """Seconds until a connection that was closed is opened again."""
-MOST = 20_000
+MOST = 100_000
 """Connections that one mob opens at most, which bounds the run."""
 HALF_A_CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 """A record whose rest never comes."""
@@ -124,36 +125,46 @@ async def admit_one_by_one(reactor: Any, cluster: LocalCluster, fleet: Sequence[
     return distribution([agent.up_after for agent in fleet])
 
 
-async def measure(reactor: Any, cluster: LocalCluster, count: int) -> None:
-    """Admit agents before and during the attack."""
-    fleet = load_fleet(cluster, 2 * count)
-    peaceful, attacked = fleet[:count], fleet[count:]
-    start_servers(cluster)
-    ((name, daemon),) = cluster.servers.items()
-    server = cluster.inventory.servers[name]
-    print(f"admission in peace: {await admit_one_by_one(reactor, cluster, peaceful)}", flush=True)
-    before = Usage.of(daemon.pid)
+def gather(reactor: Any, server: ServerConfig, agent: FleetAgent) -> dict[str, Mob]:
+    """Three kinds of attackers; those that finish a handshake do it with the certificate of an agent."""
     rng = random.Random(66)
-    context = fleet[0].context
-    unfinished = Mob(reactor, server, first=lambda: HALF_A_CLIENT_HELLO)
-    garbage = Mob(reactor, server, first=lambda: rng.randbytes(2000))
-    oversized = Mob(reactor, server, channel=lambda: TlsChannel(context, server_side=False))
-    unfinished.open(1000)
-    garbage.open(100)
-    oversized.open(100)
+    return {
+        "silent": Mob(reactor, server, first=lambda: HALF_A_CLIENT_HELLO),
+        "garbage": Mob(reactor, server, first=lambda: rng.randbytes(2000)),
+        "4 GiB": Mob(reactor, server, channel=lambda: TlsChannel(agent.context, server_side=False)),
+    }
+
+
+async def attack(reactor: Any, cluster: LocalCluster, fleet: Sequence[FleetAgent]) -> None:
+    """Admit agents under attack, let it end, and say what it has left."""
+    ((name, daemon),) = cluster.servers.items()
+    before = Usage.of(daemon.pid)
+
+    def held() -> int:
+        return Usage.of(daemon.pid).descriptors - before.descriptors - len(fleet)
+
+    mobs = gather(reactor, cluster.inventory.servers[name], fleet[0])
+    for kind, mob in mobs.items():
+        mob.open(1000 if kind == "silent" else 100)
     await deferLater(reactor, 2.0, lambda: None)
-    print(f"admission under attack: {await admit_one_by_one(reactor, cluster, attacked)}", flush=True)
-    during = Usage.of(daemon.pid)
-    for mob in (unfinished, garbage, oversized):
+    print(f"admission under attack: {await admit_one_by_one(reactor, cluster, fleet)}", flush=True)
+    most = held()
+    for mob in mobs.values():
         mob.running = False
-    print(
-        f"attackers came {unfinished.connections} times to stay silent, {garbage.connections} with garbage and "
-        f"{oversized.connections} with 4 GiB, and held {during.descriptors - before.descriptors - count} descriptors"
-    )
     await deferLater(reactor, QUIET, lambda: None)
-    after = Usage.of(daemon.pid)
-    print(f"{QUIET:.0f} s later they hold {after.descriptors - before.descriptors - count} descriptors;")
-    print(f"memory {(after.anonymous - before.anonymous) / 2**20:+.1f} MiB, {count} more agents among it")
+    came = ", ".join(f"{mob.connections} {kind}" for kind, mob in mobs.items())
+    grown = (Usage.of(daemon.pid).anonymous - before.anonymous) / 2**20
+    print(f"  attackers came: {came}; they held {most} descriptors, and {held()} after {QUIET:.0f} s")
+    print(f"  memory {grown:+.1f} MiB, {len(fleet)} more agents among it", flush=True)
+
+
+async def measure(reactor: Any, cluster: LocalCluster, count: int, waves: int) -> None:
+    """Admit agents before the attack and during each of its waves."""
+    fleet = load_fleet(cluster, (1 + waves) * count)
+    start_servers(cluster)
+    print(f"admission in peace: {await admit_one_by_one(reactor, cluster, fleet[:count])}", flush=True)
+    for wave in range(1, 1 + waves):
+        await attack(reactor, cluster, fleet[wave * count : (wave + 1) * count])
     print(f"honest links lost: {sum(agent.lost is not None for agent in fleet)}")
     for agent in fleet:
         agent.hang_up()
@@ -162,10 +173,11 @@ async def measure(reactor: Any, cluster: LocalCluster, count: int) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, default=100, help="honest agents in each phase")
+    parser.add_argument("--agents", type=int, default=50, help="honest agents in peace, and in each wave")
+    parser.add_argument("--waves", type=int, default=3)
     arguments = parser.parse_args()
-    with deployment(servers=1, agents=2 * arguments.agents) as cluster:
-        react(lambda reactor: Deferred.fromCoroutine(measure(reactor, cluster, arguments.agents)))
+    with deployment(servers=1, agents=(1 + arguments.waves) * arguments.agents) as cluster:
+        react(lambda reactor: Deferred.fromCoroutine(measure(reactor, cluster, arguments.agents, arguments.waves)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +103,10 @@ async def profile(reactor: Any, cluster: LocalCluster, count: int, seconds: floa
     return done
 
 
-def show(title: str, done: int, files: Iterable[Path], console: Console) -> None:
+def show(title: str, done: int, folder: Path, threads: str, console: Console) -> None:
     """Print what each kind of thread has spent where."""
     areas: dict[str, Counter[str]] = {}
-    for path in sorted(files):
+    for path in sorted(folder.glob(f"{threads}.stats")):
         kind = path.stem.removeprefix("PoolThread-").rpartition("-")[0] or "reactor"
         areas[kind] = areas.get(kind, Counter()) + by_area(pstats.Stats(str(path)))
     table = Table(title=f"{title}: microseconds of CPU for each of {done:,}")
@@ -127,7 +126,7 @@ async def profile_both(reactor: Any, cluster: LocalCluster, arguments: argparse.
     for title, seconds, threads in (("Admissions", None, "*"), ("Pings", arguments.seconds, "MainThread")):
         with tempfile.TemporaryDirectory(prefix="cloudlb-profile-") as folder:
             done = await profile(reactor, cluster, arguments.agents, seconds, Path(folder))
-            show(title, done, Path(folder).glob(f"{threads}.stats"), console)
+            show(title, done, Path(folder), threads, console)
             if arguments.functions:
                 stats = pstats.Stats(str(Path(folder) / "MainThread.stats"))
                 stats.sort_stats("tottime").print_stats(arguments.functions)
