@@ -15,8 +15,7 @@ import zlib
 from enum import IntFlag
 from struct import Struct
 
-from attrs import frozen
-
+from cloudlb.wire.content import frozen
 from cloudlb.wire.errors import PacketError
 
 COMPRESS_FROM = 8192
@@ -44,9 +43,9 @@ class Flag(IntFlag):
 
 _FLAGS = tuple(map(Flag, range(256)))
 """Every combination of a header's low byte, as looking one up is five times as fast as making it."""
-_KEPT_IN_RESPONSE = int(Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
-_FROM_SERVER = int(Flag.FROM_SERVER)
-_COMPRESSED = int(Flag.COMPRESSED)
+# As plain numbers, because asking a Flag whether another one is in it takes three times as long.
+_REQUEST, _STOP_ON_ERROR, _IN_SEQUENCE, _FROM_SERVER, _, _COMPRESSED = map(int, Flag)
+_KEPT_IN_RESPONSE = _STOP_ON_ERROR | _IN_SEQUENCE
 
 
 @frozen
@@ -64,27 +63,27 @@ class Header:
     @property
     def is_request(self) -> bool:
         """Whether the packet holds commands, and not answers."""
-        return Flag.REQUEST in self.flags
+        return int(self.flags) & _REQUEST != 0
 
     @property
     def stop_on_error(self) -> bool:
         """Whether the commands after one that failed are left out."""
-        return Flag.STOP_ON_ERROR in self.flags
+        return int(self.flags) & _STOP_ON_ERROR != 0
 
     @property
     def in_sequence(self) -> bool:
         """Whether the commands wait for those of earlier packets."""
-        return Flag.IN_SEQUENCE in self.flags
+        return int(self.flags) & _IN_SEQUENCE != 0
 
     @property
     def from_server(self) -> bool:
         """Whether a server sent the packet, and not an agent."""
-        return Flag.FROM_SERVER in self.flags
+        return int(self.flags) & _FROM_SERVER != 0
 
     @property
     def compressed(self) -> bool:
         """Whether the body is gzip-compressed."""
-        return Flag.COMPRESSED in self.flags
+        return int(self.flags) & _COMPRESSED != 0
 
 
 def read_header(message: bytes) -> Header:
