@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
 from cloudlb.domain.host_list import HostList, InvalidHostList
-from cloudlb.domain.models import HostFacts
+from cloudlb.domain.models import HostFacts, HostId
 from cloudlb.domain.ports import Location
 from cloudlb.net.tls import certificate_guid, fits
 from cloudlb.wire import StartupCommand, StartupRoutingCommand
 
 MAX_TEXT = 255
 """Longest name, GUID or version that a row holds, as in CloudStack's host table."""
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Unicode's categories Cc, and Cs: halves of surrogate pairs."""
 
 
 @frozen
@@ -26,6 +28,8 @@ class Introduction:
     held: HostList | None
     """The list in its properties file; None where that is unreadable, so that it gets a new one."""
     transferred: bool
+    host_id: HostId | None
+    """What servers have called the host so far; the agent's word."""
 
 
 @frozen
@@ -64,13 +68,14 @@ def introduce(startups: Sequence[StartupCommand], certificate: bytes | None) -> 
         location=Location(zone=first.data_center or "", pod=first.pod, cluster=first.cluster),
         held=_held(first.ms_host_list),
         transferred=first.connection_transferred,
+        host_id=None if first.host_id is None else HostId(first.host_id),
     )
 
 
 def _problem(text: str) -> str | None:
     if len(text) > MAX_TEXT:
         return f"is longer than {MAX_TEXT} characters"
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if _CONTROL_CHARACTER.search(text):
         return "has control characters"
     return None
 
