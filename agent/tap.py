@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from twisted.application.service import IService
-from twisted.python.usage import UsageError
 
 from agent.config import InvalidConfiguration
 from agent.service import build
@@ -28,7 +27,8 @@ def makeService(options: Options) -> IService:
     """Build the service.
 
     Raises:
-        UsageError: the configuration, or a file or class that it names, does not do.
+        SystemExit: the configuration, or a file or class that it names, does not do. twistd would show any other error
+            with a traceback.
     """
     # Importing it installs it, which is up to twistd until it has read its options.
     from twisted.internet import reactor  # noqa: PLC0415
@@ -36,4 +36,4 @@ def makeService(options: Options) -> IService:
     try:
         return build(reactor, Path(options["config"]), random.SystemRandom())
     except InvalidConfiguration as error:
-        raise UsageError(str(error)) from error
+        raise SystemExit(f"twistd: {error}") from None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
-from twisted.python.usage import UsageError
 
 from cloudlb.config import InvalidConfiguration, load_server_config
 from cloudlb.net.daemon_options import DaemonOptions
@@ -36,7 +35,8 @@ def makeService(options: Options) -> IService:
     """Build the service.
 
     Raises:
-        UsageError: the configuration, a file that it names or the database's schema does not do.
+        SystemExit: the configuration, a file that it names or the database's URL does not do. twistd would show any
+            other error with a traceback.
     """
     # Importing it installs it, which is up to twistd until it has read its options.
     from twisted.internet import reactor as installed  # noqa: PLC0415
@@ -58,4 +58,4 @@ def makeService(options: Options) -> IService:
         )
         return Server(reactor, config, database, random.SystemRandom(), failed=failed)
     except (InvalidConfiguration, TlsConfigurationError, UnsupportedDatabase) as error:
-        raise UsageError(str(error)) from error
+        raise SystemExit(f"twistd: {error}") from None

@@ -11,7 +11,6 @@ from typing import ClassVar
 from twisted.application.service import IServiceMaker
 from twisted.internet.interfaces import IReactorTime
 from twisted.plugin import getPlugins
-from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from agent.config import AgentConfig, agent_config
@@ -33,7 +32,7 @@ class CommandLineTests(SynchronousTestCase):
         path.write_text(text)
         options = Options()
         options.parseOptions(["--config", str(path)])
-        error = str(self.assertRaises(UsageError, makeService, options))
+        error = str(self.assertRaises(SystemExit, makeService, options))
         self.assertIn(str(path), error)
         return error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import socket
+import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.cli.demo import LocalWorld
 from cloudlb.cli.deployment import Request, deploy
 from cloudlb.cli.local_cluster import Inventory, LocalCluster
-from cloudlb.cli.processes import Daemon, stop_all
+from cloudlb.cli.processes import Daemon, stop_all, twistd
 from cloudlb.cli.story import balance
 
 
@@ -71,3 +72,32 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual(list(spread.agents.values()), [2, 2])
         self.assertEqual(fleet.exit_status, 0)
         self.assertEqual({host.state for host in hosts.values()}, {"Disconnected"})
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """Daemons that cannot run with what they are given."""
+
+    def test_one_line(self) -> None:
+        """What is wrong is said in one line, with the file, and the status is 1: no traceback."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for plugin, text in (
+            ("cloudlb-mgmt", None),
+            ("cloudlb-mgmt", "name=a\naddress=a\ndb.url=sqlite:///x\ntls.ca=c\ntls.certificate=c\ntls.key=k\n"),
+            ("cloudlb-agent", None),
+            ("cloudlb-agent", "guid=g\nport=x\n"),
+        ):
+            path = folder / ("absent" if text is None else f"{plugin}.properties")
+            if text is not None:
+                path.write_text(text, encoding="utf-8")
+            ended = subprocess.run(
+                twistd(plugin, "--config", str(path)),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            self.assertEqual((1, ""), (ended.returncode, ended.stdout), ended.stderr)
+            (line,) = ended.stderr.splitlines()
+            self.assertTrue(line.startswith(f"twistd: {folder}/"), line)
