@@ -11,6 +11,7 @@ from twisted.application.service import IService
 from agent.config import InvalidConfiguration
 from agent.service import build
 from cloudlb.net.daemon_options import DaemonOptions
+from cloudlb.net.descriptors import raise_descriptor_limit
 
 
 class Options(DaemonOptions):
@@ -33,6 +34,7 @@ def makeService(options: Options) -> IService:
     # Importing it installs it, which is up to twistd until it has read its options.
     from twisted.internet import reactor  # noqa: PLC0415
 
+    raise_descriptor_limit()
     try:
         return build(reactor, Path(options["config"]), random.SystemRandom())
     except InvalidConfiguration as error:

@@ -11,6 +11,7 @@ from twisted.application.service import IService
 
 from cloudlb.config import InvalidConfiguration, load_server_config
 from cloudlb.net.daemon_options import DaemonOptions
+from cloudlb.net.descriptors import raise_descriptor_limit
 from cloudlb.net.tls import TlsConfigurationError
 from cloudlb.service import Server
 from cloudlb.storage.database import Database
@@ -49,6 +50,7 @@ def makeService(options: Options) -> IService:
         reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         reactor.callLater(0, reactor.stop)
 
+    raise_descriptor_limit()
     try:
         config = load_server_config(Path(options["config"]))
         database = Database(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from agent.config import InvalidConfiguration
 from agent.service import build
+from cloudlb.net.descriptors import raise_descriptor_limit
 
 STARTS_PER_SECOND = 100
 """Agents that look for a server in one second: 300 handshakes in one instant would time each other out."""
@@ -58,12 +58,6 @@ class Fleet(Service):
 def agent_files(folder: Path) -> list[Path]:
     """The agents' properties files of a deployment, in the order of their numbers."""
     return sorted(folder.glob("agents/[0-9]*/agent.properties"), key=lambda path: int(path.parent.name))
-
-
-def raise_descriptor_limit() -> None:
-    """Take as many descriptors as the system lets us: each agent has a link, and two while it moves."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -44,11 +45,20 @@ class DaemonTests(SynchronousTestCase):
         self.cluster = LocalCluster(make_deployment(Path(self.mktemp())))
 
     def test_every_agent_in_its_own_process(self) -> None:
-        """The daemons find each other, the agents spread, and all of them end in good order when asked to."""
+        """The daemons find each other, the agents spread, and all of them end in good order when asked to.
+
+        Each has taken as many descriptors as it may: with the usual limit, a server refuses the 1,000th agent.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         with self.cluster:
             self.cluster.start()
             spread = balance(LocalWorld(self.cluster))
             self.assertEqual(self.cluster.ended(), [])
+            for daemon in (*self.cluster.servers.values(), *self.cluster.agents.values()):
+                assert daemon.pid is not None
+                self.assertEqual((hard, hard), resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE), daemon.name)
         self.assertEqual(list(spread.agents.values()), [2, 2])
         daemons = [*self.cluster.servers.values(), *self.cluster.agents.values()]
         for daemon in daemons:
