@@ -56,6 +56,8 @@ STARTUP_TIMEOUT = 60.0
 """Seconds from the StartupCommands to ReadyCommand; a busy server holds agents back rather than turn them away."""
 PING_INTERVAL = 60
 """Seconds between pings where the server names no interval [Agent.DEFAULT_PING_INTERVAL]."""
+MAX_PING_INTERVAL = 86400
+"""Seconds; a server that names more has made a mistake."""
 MAX_MESSAGE = 16 * 2**20
 """Bytes of one message, inflated."""
 NO_SEQUENCE = -1
@@ -343,7 +345,14 @@ class Session:
         if answer.host_id:
             self._owner.host_id = answer.host_id
         if answer.ping_interval > 0:
-            self._ping_interval = answer.ping_interval
+            self._ping_interval = min(answer.ping_interval, MAX_PING_INTERVAL)
+        if answer.ping_interval != self._ping_interval:
+            self._log.warn(
+                "{server} names a ping interval of {named} s; the agent pings every {seconds} s",
+                server=self.address,
+                named=answer.ping_interval,
+                seconds=self._ping_interval,
+            )
 
     def _refused(self, reason: str) -> None:
         self._owner.session_refused(self, reason)

@@ -7,6 +7,9 @@ from typing import cast
 
 from twisted.internet.interfaces import ISystemHandle, ITransport
 
+MAX_USER_TIMEOUT = 2**31 - 1
+"""Milliseconds; the kernel refuses more."""
+
 
 def socket_of(transport: ITransport) -> socket.socket | None:
     """The socket under a TCP connection's transport, None under a transport that has none."""
@@ -14,8 +17,11 @@ def socket_of(transport: ITransport) -> socket.socket | None:
 
 
 def set_user_timeout(connection: socket.socket, seconds: float) -> None:
-    """Have the kernel give up a connection when what was sent is not acknowledged for so long (TCP_USER_TIMEOUT)."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+    """Have the kernel give up a connection when what was sent is not acknowledged for so long (TCP_USER_TIMEOUT).
+
+    More than the kernel takes, 24 days, is as much as it takes.
+    """
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(seconds * 1000, MAX_USER_TIMEOUT)))
 
 
 def acknowledge_now(connection: socket.socket) -> None:

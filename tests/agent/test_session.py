@@ -99,6 +99,17 @@ class SessionTests(SynchronousTestCase):
         header = self.connection.requests[-1][0]
         self.assertEqual((header.flags, header.agent_id), (Flag.REQUEST | Flag.STOP_ON_ERROR, 7))
 
+    def test_ping_interval_out_of_range(self) -> None:
+        """Whatever interval a server names, the agent stays up and pings: at most a day apart, or as by default."""
+        for named, expected in ((3_000_000, 86400), (2**62, 86400), (0, 60), (-5, 60), (1, 1), (86400, 86400)):
+            with self.subTest(named=named):
+                self.setUp()
+                self.script.startup_answer = StartupAnswer(ping_interval=named)
+                self.world.agent()
+                self.world.advance(3 * expected)
+                self.assertEqual(len(self.connection.pings), 3)
+                self.assertEqual(len(self.world.servers["10.0.1.1"].connections), 1)
+
     def test_plain_answer_to_a_ping(self) -> None:
         """Any answer to a ping counts."""
         self.script.ping_answer = Answer()
