@@ -7,7 +7,7 @@
     DIR/cloudstack.ini              endpoint, key and secret of the administrator
 
 A server's or agent's folder can be copied to its machine as it is. Whatever is there already stays as it is, to the
-byte: making a deployment again adds what is missing.
+byte: making a deployment again adds what is missing. cloudlb.cli.deployment_files has the files of the daemons.
 """
 
 from __future__ import annotations
@@ -16,24 +16,21 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-import javaproperties
 from attrs import field, frozen
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
 from cloudlb.agents.live_settings import TOPIC
+from cloudlb.cli.deployment_files import INI_FILE, DeploymentFiles
 from cloudlb.config import InvalidConfiguration, ServerConfig, load_server_config
-from cloudlb.domain.addresses import InvalidAddress, is_ip_address, normalize_address
+from cloudlb.domain.addresses import InvalidAddress, normalize_address
 from cloudlb.domain.models import Account
 from cloudlb.domain.ports import StoreUnavailable, Transaction
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting, check_value
-from cloudlb.net.atomic_file import write_atomically
-from cloudlb.net.pki import CERTIFICATE_FILE, CertificateAuthority, KeyPair, PkiError
+from cloudlb.net.pki import CERTIFICATE_FILE, CertificateAuthority, PkiError
 from cloudlb.storage.database import Database
 from cloudlb.storage.engine import UnsupportedDatabase, database_file
 from cloudlb.storage.executor import InlineExecutor
@@ -42,14 +39,11 @@ from cloudlb.storage.migrate import SchemaMismatch, upgrade
 T = TypeVar("T")
 
 DATABASE_FILE = "cloudlb.sqlite"
-INI_FILE = "cloudstack.ini"
 ADMINISTRATOR = "admin"
 PORT = 8250
 API_PORT = 8080
 MAX_AGENTS = 100_000
-RESOURCE = "agent.resources.simulator.SimulatorResource"
 _OWN_NAMES = {"ca", "servers", "agents", INI_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
-_PUBLIC, _PRIVATE = 0o644, 0o600
 
 
 class DeploymentError(Exception):
@@ -129,12 +123,18 @@ def deploy(request: Request, progress: Callable[[str], None] = lambda line: None
         progress(f"database {database_file(plan.url)}")
         upgrade(plan.url)
         populated = _populate(plan)
-        authority = _authority(plan.folder)
+        files = DeploymentFiles(
+            folder=plan.folder,
+            authority=_authority(plan.folder),
+            port=plan.port,
+            api_port=plan.api_port,
+            database_url=plan.written_url,
+        )
         for address in plan.servers:
             progress(f"server {address}")
-            _write_server(plan, address, authority)
-        new_agents = _write_agents(plan, populated.hosts, authority, progress)
-        _write_ini(plan, populated.account)
+            files.write_server(address)
+        new_agents = files.write_agents(plan.agents, populated.hosts, progress)
+        files.write_ini(plan.servers[0], populated.account)
     except (
         InvalidAddress,
         InvalidConfiguration,
@@ -199,8 +199,6 @@ def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
     addresses: list[str] = []
     for text in texts:
         address = normalize_address(text)
-        if is_ip_address(address) and (ip_address(address).is_unspecified or ip_address(address).is_multicast):
-            raise DeploymentError(f"server {text}: agents cannot connect to {address}")
         if address in addresses:
             raise DeploymentError(f"server {address} is named twice")
         addresses.append(address)
@@ -302,99 +300,3 @@ def _authority(folder: Path) -> CertificateAuthority:
     if (ca / CERTIFICATE_FILE).exists():
         return CertificateAuthority.load(ca)
     return CertificateAuthority.create(ca, f"cloudlb {uuid.uuid4()}")
-
-
-def _write_server(plan: _Plan, address: str, authority: CertificateAuthority) -> None:
-    folder = plan.folder / "servers" / address
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_identity(folder, "server", authority, lambda: authority.issue_server(address, [address]))
-    _write_properties(
-        folder / "mgmt.properties",
-        f"Management server {address}.",
-        {
-            "name": address,
-            "address": address,
-            "port": str(plan.port),
-            "api.port": str(plan.api_port),
-            "db.url": plan.written_url,
-            "tls.ca": "ca.crt",
-            "tls.certificate": "server.crt",
-            "tls.key": "server.key",
-        },
-    )
-
-
-def _write_agents(
-    plan: _Plan, hosts: tuple[str, ...], authority: CertificateAuthority, progress: Callable[[str], None]
-) -> int:
-    """Write what is missing of the agents, and count those that were not there."""
-    new = 0
-    for number in range(1, plan.agents + 1):
-        folder = plan.folder / "agents" / str(number)
-        guid = _guid(authority, number)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_identity(folder, "agent", authority, lambda guid=guid: authority.issue_agent(guid))  # type: ignore[misc]
-        new += _write_properties(
-            folder / "agent.properties",
-            f"Agent {number}.",
-            {
-                "guid": guid,
-                "name": f"agent-{number}",
-                "host": ",".join(hosts),
-                "port": str(plan.port),
-                "zone": "1",
-                "pod": "1",
-                "cluster": "1",
-                "resource": RESOURCE,
-                "tls.ca": "ca.crt",
-                "tls.certificate": "agent.crt",
-                "tls.key": "agent.key",
-            },
-        )
-        if number % 100 == 0 or number == plan.agents:
-            progress(f"agents 1 to {number}")
-    return new
-
-
-def _guid(authority: CertificateAuthority, number: int) -> str:
-    """An agent's GUID follows from its CA and its number, so that a lost file comes back as it was."""
-    namespace = uuid.UUID(bytes=sha256(authority.path.read_bytes()).digest()[:16])
-    return str(uuid.uuid5(namespace, f"agent-{number}"))
-
-
-def _write_identity(folder: Path, name: str, authority: CertificateAuthority, issue: Callable[[], KeyPair]) -> None:
-    certificate, key, ca = folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt"
-    if not ca.exists():
-        write_atomically(ca, authority.path.read_bytes(), _PUBLIC)
-    if not (certificate.exists() and key.exists()):
-        issue().write(certificate, key)
-
-
-def _write_properties(path: Path, comment: str, properties: Mapping[str, str]) -> bool:
-    """Write a properties file that is not there; say whether it was written."""
-    if path.exists():
-        return False
-    lines = [f"# {comment}", *(f"{key}={_escape(value)}" for key, value in properties.items())]
-    # A database's URL may hold a password.
-    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("ascii"), _PRIVATE)
-    return True
-
-
-def _escape(value: str) -> str:
-    # Colons and equals signs need no escape in values, and without it people can read URLs and IPv6 addresses.
-    return javaproperties.escape(value).replace("\\:", ":").replace("\\=", "=")
-
-
-def _write_ini(plan: _Plan, account: Account) -> None:
-    path = plan.folder / INI_FILE
-    if path.exists():
-        return
-    address = plan.servers[0]
-    host = f"[{address}]" if ":" in address else address
-    lines = (
-        "[cloudstack]",
-        f"endpoint = http://{host}:{plan.api_port}/client/api",
-        f"key = {account.api_key}",
-        f"secret = {account.secret_key}",
-    )
-    write_atomically(path, "".join(f"{line}\n" for line in lines).encode(), _PRIVATE)
