@@ -119,13 +119,15 @@ def deploy(request: Request, progress: Callable[[str], None] = lambda line: None
     """
     try:
         plan = _plan(request)
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        progress(f"database {database_file(plan.url)}")
+        file = database_file(plan.url)
+        if file.parent == plan.folder:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+        progress(f"database {file}")
         upgrade(plan.url)
         populated = _populate(plan)
         files = DeploymentFiles(
             folder=plan.folder,
-            authority=_authority(plan.folder),
+            authority=populated.authority,
             port=plan.port,
             api_port=plan.api_port,
             database_url=plan.written_url,
@@ -243,13 +245,14 @@ def _settings(request: Request) -> dict[str, str]:
 @frozen(kw_only=True)
 class _Populated:
     account: Account
+    authority: CertificateAuthority
     hosts: tuple[str, ...]
     """The addresses of ``host``."""
     kept: Mapping[str, str]
 
 
 def _populate(plan: _Plan) -> _Populated:
-    """Fill a new database, in one transaction; in another, only add new servers to ``host``."""
+    """Fill a new database, in one transaction, and make the CA; in another, only add new servers to ``host``."""
 
     def work(txn: Transaction) -> _Populated:
         account = txn.accounts.by_username(ADMINISTRATOR)
@@ -270,7 +273,10 @@ def _populate(plan: _Plan) -> _Populated:
             # Servers that run take it up at once.
             txn.bus.publish(TOPIC, {"name": HOST, "cluster_id": None}, time.time())
         kept = {name: current.value(name) for name, value in plan.settings.items() if current.value(name) != value}
-        return _Populated(account=account, hosts=(*current.servers, *missing), kept=kept)
+        # Before the commit: to the next run, a database with an administrator and no CA beside it is another
+        # deployment's. And not before the refusal: a CA would make that database this deployment's.
+        authority = _authority(plan.folder)
+        return _Populated(account=account, authority=authority, hosts=(*current.servers, *missing), kept=kept)
 
     database = Database(plan.url, writer=InlineExecutor(), reader=InlineExecutor())
 

@@ -283,7 +283,18 @@ class RefusalTests(DeploymentTestCase):
         self.assertFalse((self.folder / "cloudlb.sqlite").exists())
         self.assert_refused(evolve(request, database_url=f"sqlite:///{self.folder.parent}/third.sqlite"), "--db")
         second = evolve(request, folder=self.folder.parent / "second")
-        self.assertIn("another deployment", str(self.assertRaises(DeploymentError, deploy, second)))
+        for _ in range(2):
+            self.assertIn("another deployment", str(self.assertRaises(DeploymentError, deploy, second)))
+            self.assertFalse(second.folder.exists())
+
+    def test_interrupted_with_other_database(self) -> None:
+        """A run that ended between database and CA can be repeated: the database is not taken for another's."""
+        self.folder.mkdir(parents=True)
+        (self.folder / "ca").touch()
+        request = evolve(self.request, database_url=f"sqlite:///{self.folder.parent}/elsewhere.sqlite")
+        self.assertIn(f"{self.folder}/ca", str(self.assertRaises(DeploymentError, deploy, request)))
+        (self.folder / "ca").unlink()
+        self.assertEqual(2, deploy(request).new_agents)
 
     def test_unwritable(self) -> None:
         """An error of the system names the path."""
