@@ -177,15 +177,20 @@ def _plan(request: Request) -> _Plan:
     first = next(iter(found.values()), None)
     url, written = _database(request, folder, first)
     database_file(url)
+    port = _port("--port", request.port, PORT, first.port if first else None)
+    api_port = _port("--api-port", request.api_port, API_PORT, first.api_port if first else None)
+    new_servers = tuple(address for address in asked if address not in found)
+    if new_servers and port == api_port:
+        raise DeploymentError(f"--port and --api-port are both {port}: a server needs two")
     return _Plan(
         folder=folder,
         servers=tuple(dict.fromkeys((*asked, *found))),
-        new_servers=tuple(address for address in asked if address not in found),
+        new_servers=new_servers,
         agents=request.agents,
         url=url,
         written_url=written,
-        port=_port("--port", request.port, first.port if first else PORT),
-        api_port=_port("--api-port", request.api_port, first.api_port if first else API_PORT),
+        port=port,
+        api_port=api_port,
         settings=_settings(request),
         needs_new_database=is_new and request.database_url is not None,
     )
@@ -213,11 +218,15 @@ def _found_servers(folder: Path) -> dict[str, ServerConfig]:
     return {path.parent.name: load_server_config(path) for path in paths}
 
 
-def _port(option: str, asked: int | None, otherwise: int) -> int:
-    port = otherwise if asked is None else asked
-    if not 1 <= port <= 65535:
-        raise DeploymentError(f"{option}: {port} is not between 1 and 65535")
-    return port
+def _port(option: str, asked: int | None, default: int, found: int | None) -> int:
+    """The port of the deployment: agents have one for all servers."""
+    if asked is None:
+        return default if found is None else found
+    if not 1 <= asked <= 65535:
+        raise DeploymentError(f"{option}: {asked} is not between 1 and 65535")
+    if found is not None and asked != found:
+        raise DeploymentError(f"{option}: the servers of this deployment have {found}, and none gets {asked}")
+    return asked
 
 
 def _database(request: Request, folder: Path, found: ServerConfig | None) -> tuple[str, str]:

@@ -243,6 +243,8 @@ class RefusalTests(DeploymentTestCase):
             (("::1", "[0:0::1]"), "twice"),
             (("::",), "::"),
             (("224.0.0.1",), "224.0.0.1"),
+            (("255.255.255.255",), "255.255.255.255"),
+            (("127.0.0.1", "::ffff:127.0.0.1"), "twice"),
         ):
             self.assert_refused(evolve(self.request, servers=servers), word)
         self.assert_refused(evolve(self.request, agents=-1), "-1")
@@ -250,6 +252,16 @@ class RefusalTests(DeploymentTestCase):
         self.assert_refused(evolve(self.request, api_port=65536), "--api-port")
         self.assert_refused(evolve(self.request, algorithm="best"), "best")
         self.assert_refused(evolve(self.request, check_interval=-1), "-1")
+
+    def test_other_ports(self) -> None:
+        """All servers of a deployment have the same two ports: an agent has one for its whole list."""
+        self.assert_refused(evolve(self.request, port=9000, api_port=9000), "--port", "--api-port", "9000")
+        self.assert_refused(evolve(self.request, api_port=8250), "both 8250")
+        deploy(self.request)
+        for request in (evolve(self.request, servers=("127.0.0.3",)), evolve(self.request, servers=(), agents=3)):
+            self.assert_refused(evolve(request, port=9999), "--port", "8250", "9999")
+            self.assert_refused(evolve(request, api_port=9999), "--api-port", "8080", "9999")
+        self.assertEqual(1, deploy(evolve(self.request, agents=3, port=8250, api_port=8080)).new_agents)
 
     def test_databases_that_do_not_do(self) -> None:
         """Neither the malformed nor what is not supported; passwords stay out of the message."""
