@@ -35,7 +35,7 @@ from cloudlb.wire.commands import (
     TransferAgentCommand,
 )
 from cloudlb.wire.content import Answer, Command, Content, Fields, Opaque
-from cloudlb.wire.converter import fields_of, read_contents, read_elements, write_contents
+from cloudlb.wire.converter import fields_of, read_content, read_contents, read_elements, write_contents
 from cloudlb.wire.errors import BodyError, LinkError, PacketError, WireError
 from cloudlb.wire.exchange import Exchange, attache_sequence
 from cloudlb.wire.host_commands import (
@@ -137,6 +137,7 @@ __all__ = [
     "class_named",
     "fields_of",
     "read_body",
+    "read_content",
     "read_contents",
     "read_elements",
     "read_header",
