@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from configparser import ConfigParser
+from configparser import ConfigParser, InterpolationError, ParsingError
 from configparser import Error as IniError
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +40,8 @@ class Client:
             self._endpoint = options["endpoint"]
             self._cs = CloudStack(**options)
         except (SystemExit, KeyError, ValueError, TypeError, IniError) as error:
-            raise click.ClickException(f"no usable configuration of the API: {error}") from error
+            where = "" if config is None else f" in {config}"
+            raise click.ClickException(f"no usable configuration of the API{where}: {_problem(error)}") from error
 
     def list(self, command: str, **parameters: Any) -> list[Row]:
         """Every row of a listing."""
@@ -71,10 +72,19 @@ def _read(config: Path) -> dict[str, Any]:
     region = os.environ.get("CLOUDSTACK_REGION", "cloudstack")
     known = REQUIRED_CONFIG_KEYS | ALLOWED_CONFIG_KEYS
     if not parser.has_option(region, "endpoint"):
-        raise ValueError(f"{config} has no endpoint in a section [{region}]")
+        raise ValueError(f"no endpoint in a section [{region}]")
     found = {key: value for key, value in parser.items(region) if value and check_key(key, known)}
     headers = {key.removeprefix("header_"): found.pop(key) for key in list(found) if key.startswith("header_")}
     return {**DEFAULT_CONFIG, **found, "headers": headers}
+
+
+def _problem(error: BaseException) -> str:
+    """What is wrong with a file, in a line and without what it holds."""
+    if isinstance(error, ParsingError):
+        return f"{error.source} is no ini file"
+    if isinstance(error, InterpolationError):
+        return f"{error.option} has a single %, which is to be written as %%"
+    return str(error)
 
 
 def _text(error: CloudStackApiException) -> str:

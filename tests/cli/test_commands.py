@@ -148,19 +148,23 @@ class NoServerTests(SynchronousTestCase):
             self.assertEqual(f"Error: {endpoint} cannot be reached: Connection refused\n", result.stderr)
 
     def test_unusable_configuration(self) -> None:
-        """The file and what it lacks, but not what it holds."""
+        """One line with the file and what it lacks, but not what it holds."""
         for text in (
             "",
             "[cloudstack]\n",
             "[other]\nendpoint = x\n",
-            "nonsense",
+            "s3cret",
+            "[cloudstack]\nendpoint = x\ns3cret",
+            "[cloudstack]\nendpoint = x\nkey = k\nsecret = %s3cret",
             "[cloudstack]\nendpoint = x\ntimeout = y",
         ):
             ini = Path(self.mktemp())
             ini.write_text(text, encoding="utf-8")
             result = invoke("hosts", "--config", str(ini))
             self.assertEqual(1, result.exit_code, text)
-            self.assertIn("no usable configuration of the API", result.stderr)
+            (line,) = result.stderr.splitlines()
+            self.assertIn(f"no usable configuration of the API in {ini}: ", line)
+            self.assertNotIn("s3cret", line)
         nowhere = {"CLOUDSTACK_CONFIG": "/nonexistent", "HOME": self.mktemp()}
         result = invoke("hosts", env=nowhere)
         self.assertEqual(1, result.exit_code)
