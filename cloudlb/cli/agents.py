@@ -16,6 +16,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from agent.config import InvalidConfiguration
 from agent.service import build
+from cloudlb.cli.tables import counted
 from cloudlb.net.descriptors import raise_descriptor_limit
 
 STARTS_PER_SECOND = 100
@@ -70,7 +71,9 @@ def agents(folder: Path, count: int | None) -> None:
 
     files = agent_files(folder)
     if len(files) < (count or 1):
-        raise click.ClickException(f"{folder} has {len(files)} agents; more are made with cloudlb init --agents")
+        raise click.ClickException(
+            f"{folder} has {counted(len(files), 'agent')}; more are made with cloudlb init --agents"
+        )
     raise_descriptor_limit()
     rng = random.SystemRandom()
     try:

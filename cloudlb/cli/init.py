@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cloudlb.cli.deployment import API_PORT, MAX_AGENTS, PORT, Deployment, DeploymentError, Request, deploy
+from cloudlb.cli.tables import counted
 from cloudlb.domain.balancing import Algorithm
 
 _PORTS = click.IntRange(1, 65535)
@@ -72,8 +73,8 @@ def init(
 
 def _report(deployment: Deployment) -> str:
     folder = shlex.quote(str(deployment.folder))
-    servers, new_servers = len(deployment.servers), len(deployment.new_servers)
-    lines = [f"{deployment.folder}: {servers} servers ({new_servers} new), {deployment.new_agents} new agents"]
+    servers = f"{counted(len(deployment.servers), 'server')} ({len(deployment.new_servers)} new)"
+    lines = [f"{deployment.folder}: {servers}, {counted(deployment.new_agents, 'new agent')}"]
     lines += [
         f"  kept: {name} is {value}; change it with: cloudlb set {name} VALUE"
         for name, value in deployment.kept_settings.items()

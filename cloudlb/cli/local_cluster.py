@@ -14,6 +14,7 @@ from cs import CloudStack
 
 from agent.config import AgentConfig, load_agent_config
 from cloudlb.cli.agents import agent_files
+from cloudlb.cli.deployment_files import INI_FILE
 from cloudlb.cli.processes import Daemon, check_free, stop_all, twistd, wait_until_listening
 from cloudlb.config import ServerConfig, load_server_config
 from cloudlb.domain.host_list import HostList
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class NotADeployment(Exception):
-    """The folder is not one that `cloudlb init` wrote; the message names what is missing."""
+    """The folder is not one that `cloudlb init` wrote; the message names what is missing or does not do."""
 
 
 class NoServerAnswers(Exception):
@@ -71,18 +72,16 @@ class Inventory:
             cloudlb.config.InvalidConfiguration, agent.config.InvalidConfiguration: a file of it does not do.
         """
         servers = {path: load_server_config(path) for path in sorted(folder.glob("servers/*/mgmt.properties"))}
-        agents = agent_files(folder)
-        ini = configparser.ConfigParser(interpolation=None)
-        ini.read(folder / "cloudstack.ini", encoding="utf-8")
-        if not (servers and agents and ini.has_section("cloudstack")):
-            raise NotADeployment(f"{folder} has no servers, agents and cloudstack.ini: make it with cloudlb init")
+        if not servers:
+            raise NotADeployment(f"{folder} has no servers/*/mgmt.properties: make it with cloudlb init")
+        api_key, secret = _read_ini(folder / INI_FILE)
         return cls(
             folder=folder,
             servers={server.name: server for server in servers.values()},
             server_files={server.name: path for path, server in servers.items()},
-            agents={load_agent_config(path)[0].name: path for path in agents},
-            api_key=ini["cloudstack"]["key"],
-            secret=ini["cloudstack"]["secret"],
+            agents={load_agent_config(path)[0].name: path for path in agent_files(folder)},
+            api_key=api_key,
+            secret=secret,
         )
 
     def agent(self, name: str) -> AgentConfig:
@@ -94,13 +93,29 @@ class Inventory:
         return {name: self.agent(name).hosts for name in self.agents}
 
 
+def _read_ini(path: Path) -> tuple[str, str]:
+    """The administrator's key and secret."""
+    ini = configparser.ConfigParser(interpolation=None)
+    try:
+        with path.open(encoding="utf-8") as file:
+            ini.read_file(file)
+        return ini["cloudstack"]["key"], ini["cloudstack"]["secret"]
+    except OSError as error:
+        raise NotADeployment(f"{path}: {error.strerror}; cloudlb init makes it anew") from None
+    except KeyError as error:
+        raise NotADeployment(f"{path} has no {error.args[0]}; without the file, cloudlb init makes it anew") from None
+    except (configparser.Error, UnicodeDecodeError):
+        # Their words hold lines of the file, and so perhaps the secret.
+        raise NotADeployment(f"{path} cannot be read as an ini file") from None
+
+
 class Api:
     """The API of whichever server answers."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._clients = [
             CloudStack(
-                endpoint=f"http://{_url_host(server.api_address)}:{server.api_port}/client/api",
+                endpoint=f"http://{url_host(server.api_address)}:{server.api_port}/client/api",
                 key=inventory.api_key,
                 secret=inventory.secret,
                 timeout=API_TIMEOUT,
@@ -200,5 +215,6 @@ class LocalCluster:
         return Daemon(name, twistd(plugin, "--config", str(config)), self.logs / f"{name}.log")
 
 
-def _url_host(address: str) -> str:
+def url_host(address: str) -> str:
+    """An address as URLs have it."""
     return f"[{address}]" if ":" in address else address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,8 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 import agent.config
-from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment
+from cloudlb.cli.deployment_files import INI_FILE
+from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment, url_host
 from cloudlb.cli.processes import DaemonFailed, PortInUse, interrupted_by_signals
+from cloudlb.cli.tables import counted
 from cloudlb.config import InvalidConfiguration
 from cloudlb.domain.host_list import HostList
 
@@ -87,7 +90,9 @@ class Watch:
 def as_table(snapshot: Snapshot, now: float) -> Table:
     """The live table."""
     algorithms = ", ".join(sorted({placed.hosts.algorithm or "none" for placed in snapshot.agents}))
-    table = Table(title=f"Who is where (algorithm of the lists: {algorithms})", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"Who is where (algorithm of the lists: {algorithms or 'none'})", title_justify="left", box=SIMPLE_HEAD
+    )
     for heading in ("agent", "state", "server", "its list", "changed"):
         table.add_column(heading, no_wrap=True)
     for placed in snapshot.agents:
@@ -134,12 +139,14 @@ def introduce(cluster: LocalCluster) -> str:
     """What is running, and where to look."""
     inventory = cluster.inventory
     servers = inventory.servers.values()
+    daemons = f"{counted(len(cluster.servers), 'server')} and {counted(len(cluster.agents), 'agent')}"
+    try_it = shlex.join([sys.argv[0], "hosts", "--config", str(inventory.folder / INI_FILE)])
     return "\n".join(
         [
-            f"{len(cluster.servers)} servers and {len(cluster.agents)} agents from {inventory.folder}",
-            *(f"  API      http://{s.api_address}:{s.api_port}/client/api" for s in servers),
+            f"{daemons} from {inventory.folder}",
+            *(f"  API      http://{url_host(s.api_address)}:{s.api_port}/client/api" for s in servers),
             f"  logs     {cluster.logs}",
-            f"  try      {sys.argv[0]} hosts --config {inventory.folder / 'cloudstack.ini'}",
+            f"  try      {try_it}",
         ]
     )
 

@@ -38,6 +38,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, wr
     Console(file=sys.stdout, width=None if terminal else _ENDLESS).print(table)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 server", "3 servers"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _printable(text: str) -> str:
     """Names come from agents: what they hold must not command the terminal."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from collections.abc import Callable
 from configparser import ConfigParser
@@ -324,8 +325,11 @@ class CommandTests(DeploymentTestCase):
         result = CliRunner().invoke(main, ["init", str(self.folder), "--server", *SERVERS, "--agents", "1"])
         self.assertEqual(0, result.exit_code, result.output)
         for address in SERVERS:
-            self.assertIn(f"cloudlb-mgmt --config {self.folder}/servers/{address}/mgmt.properties\n", result.stdout)
-        self.assertIn(f"cloudlb-agent --config {self.folder}/agents/1/agent.properties\n", result.stdout)
+            path = shlex.quote(f"{self.folder}/servers/{address}/mgmt.properties")
+            self.assertIn(f"cloudlb-mgmt --config {path}\n", result.stdout)
+        path = shlex.quote(f"{self.folder}/agents/1/agent.properties")
+        self.assertIn(f"cloudlb-agent --config {path}\n", result.stdout)
+        self.assertIn(f"{self.folder}: 2 servers (2 new), 1 new agent\n", result.stdout)
         more = ["--server", "127.0.0.3", "--server", "127.0.0.4", "--algorithm", "shuffle", "--check-interval", "5"]
         result = CliRunner().invoke(main, ["init", str(self.folder), *more])
         self.assertEqual(0, result.exit_code, result.output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import socket
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.cli.local_cluster import Api, HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment
-from cloudlb.cli.run import Snapshot, Watch, as_lines, as_table, run
+from cloudlb.cli.run import Snapshot, Watch, as_lines, as_table, introduce, run
 
 
 def write_deployment(folder: Path, *, port: int = 8250, api_port: int = 8080) -> None:
@@ -137,6 +139,56 @@ class StartTests(SynchronousTestCase):
         result = CliRunner().invoke(run, [str(folder)])
         self.assertEqual(result.exit_code, 1)
         self.assertIn("cloudlb init", result.output)
+
+    def test_what_is_missing_is_named(self) -> None:
+        """Servers, or what the API needs. No file's content is shown."""
+        folder = Path(self.mktemp())
+        write_deployment(folder)
+        ini = folder / "cloudstack.ini"
+        for text, problem in (
+            (None, "No such file"),
+            ("", "has no cloudstack"),
+            ("[cloudstack]\nsecret = s3cret\n", "has no key"),
+            ("[cloudstack]\nkey = k\ns3cret\n", "cannot be read as an ini file"),
+        ):
+            if text is None:
+                ini.unlink()
+            else:
+                ini.write_text(text, encoding="utf-8")
+            with self.assertRaises(NotADeployment) as raised:
+                Inventory.read(folder)
+            self.assertIn(str(ini), str(raised.exception))
+            self.assertIn(problem, str(raised.exception))
+            self.assertNotIn("s3cret", str(raised.exception))
+        shutil.rmtree(folder / "servers")
+        with self.assertRaises(NotADeployment) as raised:
+            Inventory.read(folder)
+        self.assertIn("has no servers/*/mgmt.properties", str(raised.exception))
+
+    def test_no_agents(self) -> None:
+        """Servers alone run, too; their agents may run elsewhere."""
+        folder = Path(self.mktemp())
+        write_deployment(folder)
+        shutil.rmtree(folder / "agents")
+        cluster = LocalCluster(Inventory.read(folder))
+        self.assertIn("2 servers and 0 agents", introduce(cluster))
+        cluster.api = ScriptedApi(cluster.inventory)
+        console = Console(width=80)
+        with console.capture() as shown:
+            console.print(as_table(Watch(cluster).look(), 0))
+        self.assertIn("lists: none", shown.get())
+        self.assertIn("127.0.0.1 Up", shown.get())
+
+    def test_the_hint_can_be_pasted(self) -> None:
+        """Also where the folder's name has a space; an IPv6 address stands in brackets."""
+        folder = Path(self.mktemp()) / "my cloud"
+        write_deployment(folder)
+        path = folder / "servers" / "127.0.0.2" / "mgmt.properties"
+        path.write_text(path.read_text().replace("address=127.0.0.2", "address=::1"), encoding="utf-8")
+        shown = introduce(LocalCluster(Inventory.read(folder)))
+        (hint,) = (line for line in shown.splitlines() if "hosts --config" in line)
+        self.assertEqual(shlex.split(hint)[-1], str(folder / "cloudstack.ini"))
+        self.assertIn("http://[::1]:8080/client/api", shown)
 
     def test_a_port_in_use(self) -> None:
         """Somebody else's port is named, and not one process is started."""
