@@ -7,8 +7,7 @@ other servers, and the session that it brings up takes over. The old one then an
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -20,11 +19,12 @@ from agent.config import HOST, LAST_GOOD, AgentConfig
 from agent.factory import AgentFactory
 from agent.hosts import Hosts
 from agent.move import Move
+from agent.packets import NOBODY
+from agent.placement import Placement
 from agent.preferred import PreferredCheck
 from agent.properties import AgentProperties
-from agent.session import MAX_MESSAGE, NO_SEQUENCE, PING_INTERVAL, Phase, Placement, Session
+from agent.session import MAX_MESSAGE, PING_INTERVAL, Phase, Session
 from cloudlb import __version__
-from cloudlb.domain.addresses import InvalidAddress, normalize_address
 from cloudlb.domain.host_list import HostList
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.resource.dispatch import Dispatch
@@ -35,6 +35,13 @@ from cloudlb.wire.tls_channel import TlsChannel
 
 STOP_TIMEOUT = 5.0
 """Seconds that requests under way have to be answered when the agent stops."""
+PATIENCE = 60.0
+"""Seconds that a server may be silent before it admits the host; a busy one holds agents back rather than turn them
+away."""
+SHORT_PATIENCE = 15.0
+"""The same, and for the TLS handshake too, while other servers stand by."""
+SHORTEST_PATIENCE = 5.0
+"""The same in a move, where one ping interval is enough, if it is not shorter than this."""
 SIG_KILL = "sig.kill"
 """The reason of a stop on request [ShutdownCommand.Requested]."""
 
@@ -68,7 +75,6 @@ class HostAgent:
             channel_factory: TLS, or none in tests.
             rng: for pauses and first pings.
         """
-        self.host_id = NO_SEQUENCE
         self.session: Session | None = None
         """The session in charge, which may still be connecting."""
         self._who = f"{config.name} ({config.guid})"
@@ -84,6 +90,7 @@ class HostAgent:
         )
         self._preferred = PreferredCheck(reactor, config.check_interval, self.check_preferred)
         self._factory = AgentFactory(reactor, self._hosts, config.port, self._open_in_charge)
+        self._host_id = NOBODY
         self._move: Move | None = None
         self._needs_tls12: set[str] = set()
         self._sessions: set[Session] = set()
@@ -123,7 +130,7 @@ class HostAgent:
                 pod=config.pod,
                 cluster=config.cluster,
                 version=__version__,
-                host_id=None if self.host_id == NO_SEQUENCE else self.host_id,
+                host_id=None if session.host_id == NOBODY else session.host_id,
                 private_ip_address=command.private_ip_address or session.local_address,
                 ms_host_list=str(self._hosts.current),
                 connection_transferred=session.transferred,
@@ -131,13 +138,13 @@ class HostAgent:
             for command in self._resource.startup()
         ]
 
-    def ping(self) -> PingCommand:
+    def ping(self, host_id: int) -> PingCommand:
         """The next ping: the resource's, or a bare one, since the agent is alive even if the resource is not well."""
         try:
-            return self._resource.ping(self.host_id)
+            return self._resource.ping(host_id)
         except Exception:  # noqa: BLE001 - a resource must not cost the host its server
             self._log.failure("The resource of {name} cannot say how the host is", name=self._config.name)
-            return PingCommand(host_type="Routing", host_id=self.host_id)
+            return PingCommand(host_type="Routing", host_id=host_id)
 
     def execute(
         self, contents: Sequence[Command | Answer | Opaque], *, in_sequence: bool, stop_on_error: bool
@@ -153,11 +160,12 @@ class HostAgent:
             if left is not None:
                 self._log.info("{who} moves from {old} to {new}", who=self._who, old=left.address, new=session.address)
                 left.leave()
+        self._host_id = session.host_id
         self._hosts.worked(session.address)
         self._log.info(
             "{who} is up as host {host_id} on {server}",
             who=self._who,
-            host_id=self.host_id,
+            host_id=session.host_id,
             server=session.address,
         )
         self._preferred.start()
@@ -165,18 +173,18 @@ class HostAgent:
     def placed(self, session: Session, placement: Placement) -> None:
         """Remember what a server has said."""
         now = self._reactor.seconds()
-        if placement.servers is not None:
-            self._take_list(session, HostList.parse(f"{','.join(placement.servers)}@{placement.algorithm or ''}"))
+        if placement.hosts is not None:
+            self._take_list(session, placement.hosts)
         if placement.avoid is not None:
-            self._hosts.avoid(_normalized(placement.avoid), now)
-        if placement.servers is not None or placement.check_interval is not None:
+            self._hosts.avoid(placement.avoid, now)
+        if placement.hosts is not None or placement.check_interval is not None:
             self._preferred.configure(placement.check_interval, self._hosts.current.algorithm)
 
     def check_preferred(self) -> None:
         """Move to a server that stands higher in the list than the one we are on, if one takes us."""
         session = self._movable()
         if session is not None and self._move is None:
-            self._begin_move(self._hosts.better_than(session.address, self._reactor.seconds()))
+            self._begin_move(session, self._hosts.better_than(session.address, self._reactor.seconds()))
 
     def leave_server(self, session: Session) -> None:
         """Move to another server of the list, because this one wants to be rid of us."""
@@ -185,7 +193,7 @@ class HostAgent:
         others = self._hosts.others(session.address, self._reactor.seconds())
         self._log.info("{server} asks {who} to move", who=self._who, server=session.address)
         if self._move is None:
-            self._begin_move(others)
+            self._begin_move(session, others)
         else:
             self._move.redirect(others)
 
@@ -232,12 +240,14 @@ class HostAgent:
 
     # Our own.
 
-    def _open(self, address: str, *, transferred: bool) -> Session:
+    def _open(self, address: str, *, patience: float, transferred: bool) -> Session:
         session = Session(
             address,
             self,
             self._reactor,
             self._rng,
+            host_id=self._host_id,
+            patience=patience,
             ping_retries=self._config.ping_retries,
             transferred=transferred,
         )
@@ -245,27 +255,30 @@ class HostAgent:
             Link(self._channel_factory(address, address in self._needs_tls12), MAX_MESSAGE),
             session,
             self._reactor,
-            handshake_timeout=self._config.handshake_timeout,
+            handshake_timeout=min(self._config.handshake_timeout, patience),
             user_timeout=PING_INTERVAL,
         )
         self._sessions.add(session)
         return session
 
     def _open_in_charge(self, address: str) -> LinkProtocol:
-        self.session = self._open(address, transferred=False)
+        patience = SHORT_PATIENCE if self._hosts.others_left else PATIENCE
+        self.session = self._open(address, patience=patience, transferred=False)
         return self.session.link
 
     def _movable(self) -> Session | None:
         session = self.session
         return session if session is not None and session.phase is Phase.UP else None
 
-    def _begin_move(self, candidates: Sequence[str]) -> None:
+    def _begin_move(self, session: Session, candidates: Sequence[str]) -> None:
         if candidates:
+            # Should the old link die meanwhile, this is how long the host may be without a server.
+            patience = min(SHORT_PATIENCE, max(SHORTEST_PATIENCE, session.ping_interval))
             self._move = Move(
                 self._reactor,
                 self._config.port,
                 candidates,
-                lambda address: self._open(address, transferred=True),
+                lambda address: self._open(address, patience=patience, transferred=True),
                 self._move_failed,
             )
             self._move.next()
@@ -322,10 +335,3 @@ class HostAgent:
         if self._stop_deadline is not None and self._stop_deadline.active():
             self._stop_deadline.cancel()
         stopped.callback(None)
-
-
-def _normalized(addresses: Iterable[str]) -> Iterable[str]:
-    for address in addresses:
-        # What is no address is in no list either.
-        with suppress(InvalidAddress):
-            yield normalize_address(address)

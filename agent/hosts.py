@@ -91,6 +91,11 @@ class Hosts:
             delay = self._rng.uniform(self._bound / 2, self._bound)
         return Step(self._pass.popleft(), delay)
 
+    @property
+    def others_left(self) -> bool:
+        """Whether this pass has servers that were not tried yet."""
+        return bool(self._pass)
+
     def worked(self, address: str) -> None:
         """Note that a server has admitted us."""
         self._last_good = address

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from agent.packets import NO_SEQUENCE, answer_packet, request_packet
 from agent.pings import Pings
+from agent.placement import Placement, read_placement
 from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.net.certificate_names import CertificateMismatch, check_server_name
 from cloudlb.net.link_protocol import LinkProtocol
@@ -46,22 +47,17 @@ from cloudlb.wire import (
     read_body,
     read_contents,
     read_header,
-    response_flags,
-    write_contents,
-    write_packet,
 )
 from cloudlb.wire.tls_channel import TlsChannel
 
-STARTUP_TIMEOUT = 60.0
-"""Seconds from the StartupCommands to ReadyCommand; a busy server holds agents back rather than turn them away."""
 PING_INTERVAL = 60
 """Seconds between pings where the server names no interval [Agent.DEFAULT_PING_INTERVAL]."""
 MAX_PING_INTERVAL = 86400
 """Seconds; a server that names more has made a mistake."""
+MAX_TEXT = 500
+"""Characters of what a server wrote that reach the log, or go back to it in an answer."""
 MAX_MESSAGE = 16 * 2**20
 """Bytes of one message, inflated."""
-NO_SEQUENCE = -1
-"""Of a request that gets no answer, and of an agent without an id."""
 
 
 class Phase(Enum):
@@ -77,26 +73,13 @@ class Phase(Enum):
     OVER = "over"
 
 
-@frozen(kw_only=True)
-class Placement:
-    """What a server says about where the agent should be; None: nothing new."""
-
-    servers: tuple[str, ...] | None
-    algorithm: str | None
-    check_interval: int | None
-    avoid: tuple[str, ...] | None
-
-
 class SessionOwner(Protocol):
     """The agent, as its sessions see it."""
-
-    host_id: int
-    """What servers call the host; NO_SEQUENCE before the first registration."""
 
     def startups(self, session: Session) -> Sequence[StartupCommand]:
         """What to introduce the host with."""
 
-    def ping(self) -> PingCommand:
+    def ping(self, host_id: int) -> PingCommand:
         """The next ping; never fails."""
 
     def execute(
@@ -108,7 +91,7 @@ class SessionOwner(Protocol):
         """The server has admitted the host."""
 
     def placed(self, session: Session, placement: Placement) -> None:
-        """The server has said where the agent should be. Raises InvalidHostList if that makes no sense."""
+        """The server has said where the agent should be."""
 
     def check_preferred(self) -> None:
         """The server wants the agent on the head of its list now."""
@@ -140,6 +123,8 @@ class Session:
         clock: IReactorTime,
         rng: random.Random,
         *,
+        host_id: int,
+        patience: float,
         ping_retries: int,
         transferred: bool,
     ) -> None:
@@ -150,20 +135,26 @@ class Session:
             owner: is told what happens.
             clock: for pings and deadlines.
             rng: spreads the first pings of a fleet that lost its server at one moment.
+            host_id: what servers have called the host so far; NOBODY before the first registration.
+            patience: seconds that the server may be silent between StartupCommands and ReadyCommand.
             ping_retries: unanswered pings that mean lost.
             transferred: the host is up on another server, and comes from there.
         """
         self.address = address
+        self.host_id = host_id
+        """What this server calls the host, once it has said so."""
         self.transferred = transferred
         self.phase = Phase.CONNECTING
         self.up_since = 0.0
+        self.ping_interval = PING_INTERVAL
+        """Seconds."""
         self._owner = owner
         self._clock = clock
         self._rng = rng
         self._ping_retries = ping_retries
         self._sequence = 0
         self._startup_sequence = NO_SEQUENCE
-        self._ping_interval = PING_INTERVAL
+        self._patience = patience
         self._pings: Pings | None = None
         self._timer: IDelayedCall | None = None
         """The deadline of the start, later the next ping."""
@@ -191,7 +182,8 @@ class Session:
     def finish(self) -> None:
         """Close a link that is being left, whatever is still under way."""
         if self._farewell is not None:
-            self._send(NO_SEQUENCE, [self._farewell], Flag.REQUEST | Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
+            flags = Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE
+            self.link.send(request_packet(NO_SEQUENCE, self.host_id, [self._farewell], flags))
         self.link.close("left")
 
     # What the link tells.
@@ -206,12 +198,15 @@ class Session:
                 return
         self.phase = Phase.STARTING
         self._timer = self._clock.callLater(
-            STARTUP_TIMEOUT, link.abort, f"the server has not admitted the host within {STARTUP_TIMEOUT:g} s"
+            self._patience, link.abort, f"not a word from the server for {self._patience:g} s while the host is not up"
         )
         self._introduce()
 
     def message_received(self, link: LinkProtocol, message: bytes) -> None:
         """Take an answer or a request; what cannot be read is answered if it is a request."""
+        if self.phase is Phase.STARTING and self._timer is not None:
+            # CloudStack's server connects the host's storage, by commands to it, before it sends ReadyCommand.
+            self._timer.reset(self._patience)
         try:
             header = read_header(message)
             body = read_body(message, header, MAX_MESSAGE)
@@ -275,13 +270,15 @@ class Session:
             self._refused(ready.details)
             return
         if ready.host_id is not None:
-            self._owner.host_id = ready.host_id
+            self.host_id = ready.host_id
         details = self._placed(
             ready.ms_host_list, ready.lb_algorithm, ready.lb_check_interval, ready.avoid_ms_host_list
         )
-        # A list that makes no sense is the server's fault; the host is ready all the same.
-        self._answer(header, [ReadyAnswer(details=details)])
-        if self.phase is Phase.STARTING:
+        # A mistake in a list is the server's, and the host is ready all the same; but who has no list at all, or has
+        # been left for another server, must not take the host for its own.
+        result = ready.ms_host_list != () and self.phase is not Phase.LEAVING
+        self._answer(header, [ReadyAnswer(result=result, details=details)])
+        if result and self.phase is Phase.STARTING:
             self._stop_timer()
             self.phase = Phase.UP
             self.up_since = self._clock.seconds()
@@ -299,13 +296,11 @@ class Session:
         if self.phase is Phase.LEAVING:
             return "The host is on another server"
         try:
-            self._owner.placed(
-                self,
-                Placement(servers=servers or None, algorithm=algorithm, check_interval=check_interval, avoid=avoid),
-            )
+            placement = read_placement(servers, algorithm, check_interval, avoid)
         except InvalidHostList as error:
-            self._log.error("{server} sent a bad list: {error}", server=self.address, error=error)
-            return str(error)
+            self._log.error("{server} sent a bad list: {error}", server=self.address, error=str(error)[:MAX_TEXT])
+            return str(error)[:MAX_TEXT]
+        self._owner.placed(self, placement)
         return None
 
     def _carry_out(self, header: Header, contents: Sequence[Command | Answer | Opaque]) -> None:
@@ -343,15 +338,15 @@ class Session:
             self._refused(answer.details or "no reason given")
             return
         if answer.host_id:
-            self._owner.host_id = answer.host_id
+            self.host_id = answer.host_id
         if answer.ping_interval > 0:
-            self._ping_interval = min(answer.ping_interval, MAX_PING_INTERVAL)
-        if answer.ping_interval != self._ping_interval:
+            self.ping_interval = min(answer.ping_interval, MAX_PING_INTERVAL)
+        if answer.ping_interval != self.ping_interval:
             self._log.warn(
                 "{server} names a ping interval of {named} s; the agent pings every {seconds} s",
                 server=self.address,
                 named=answer.ping_interval,
-                seconds=self._ping_interval,
+                seconds=self.ping_interval,
             )
 
     def _refused(self, reason: str) -> None:
@@ -364,11 +359,11 @@ class Session:
         startups = self._owner.startups(self)
         # Once up the host comes from nowhere else.
         self.transferred = False
-        self._startup_sequence = self._request(startups, Flag.REQUEST)
+        self._startup_sequence = self._request(startups, Flag(0))
 
     def _begin_pings(self) -> None:
         now = self._clock.seconds()
-        interval = float(self._ping_interval)
+        interval = float(self.ping_interval)
         self._pings = Pings(interval, self._ping_retries, now + self._rng.uniform(0, interval))
         self._timer = self._clock.callLater(self._pings.next_at - now, self._ping, self._pings)
         socket = socket_of(self.link.transport)
@@ -380,39 +375,17 @@ class Session:
             self.link.abort(f"{self._ping_retries} pings in a row were not answered")
             return
         now = self._clock.seconds()
-        pings.sent(self._request([self._owner.ping()], Flag.REQUEST | Flag.STOP_ON_ERROR), now)
+        pings.sent(self._request([self._owner.ping(self.host_id)], Flag.STOP_ON_ERROR), now)
         self._timer = self._clock.callLater(pings.next_at - now, self._ping, pings)
 
     def _request(self, commands: Sequence[Command], flags: Flag) -> int:
         sequence = self._sequence
         self._sequence += 1
-        self._send(sequence, commands, flags)
+        self.link.send(request_packet(sequence, self.host_id, commands, flags))
         return sequence
 
-    def _send(self, sequence: int, commands: Sequence[Command], flags: Flag) -> None:
-        host_id = self._owner.host_id
-        self.link.send(
-            write_packet(
-                sequence=sequence,
-                server_id=NO_SEQUENCE,
-                agent_id=host_id,
-                via=host_id,
-                flags=flags,
-                body=write_contents(commands),
-            )
-        )
-
     def _answer(self, request: Header, answers: Sequence[Answer]) -> None:
-        self.link.send(
-            write_packet(
-                sequence=request.sequence,
-                server_id=request.server_id,
-                agent_id=request.agent_id,
-                via=request.via,
-                flags=response_flags(request),
-                body=write_contents(answers),
-            )
-        )
+        self.link.send(answer_packet(request, answers))
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None

@@ -19,6 +19,7 @@ from cloudlb.wire import (
     MigrateAgentConnectionAnswer,
     MigrateAgentConnectionCommand,
     PingAnswer,
+    ReadyAnswer,
     ReadyCommand,
     SetupMSListCommand,
     ShutdownCommand,
@@ -117,6 +118,30 @@ class FailoverTests(ThreeServers):
         self.world.advance(5.1)
         self.assertEqual(self.world.on, B)
 
+    def test_hung(self) -> None:
+        """Of servers that accept and then hang, each costs 15 s while others are left, but the last may be slow."""
+        for silent in ("in the handshake", "before StartupAnswer", "before ReadyCommand"):
+            with self.subTest(silent=silent):
+                self.setUp()
+                for address in (A, B):
+                    server = self.world.servers[address]
+                    server.script.ready = None
+                    if silent == "in the handshake":
+                        self.world.network.freeze(server.machine)
+                    elif silent == "before StartupAnswer":
+                        server.script.startup_answer = None
+                ready, self.world.servers[C].script.ready = self.world.servers[C].script.ready, None
+                self.world.agent()
+                self.world.advance(14)
+                self.assertEqual(len(self.world.servers[B].connections), 0)
+                self.world.advance(16.5)
+                assert ready is not None
+                self.world.advance(50)
+                self.world.connection(C).send(ready)
+                self.world.advance(0.1)
+                self.assertEqual(self.world.on, C)
+                self.assertEqual(len(self.world.servers[C].connections), 1)
+
     def test_all_gone(self) -> None:
         """With nobody there the agent goes on looking, and is up within the bound once somebody is."""
         self.world.agent("backoff.max.seconds=20")
@@ -209,10 +234,10 @@ class MoveTests(ThreeServers):
         """The interval changes live, without a new list."""
         self.ready(lb_check_interval=100)
         self.on_b()
-        self.world.connection(B).send(SetupMSListCommand(lb_check_interval=0))
+        self.world.connection(B).send(SetupMSListCommand(ms_list=(A, B, C), lb_check_interval=0))
         self.world.advance(150)
         self.assertEqual(self.world.on, B)
-        self.world.connection(B).send(SetupMSListCommand(lb_check_interval=2))
+        self.world.connection(B).send(SetupMSListCommand(ms_list=(A, B, C), lb_check_interval=2))
         self.world.advance(2.1)
         self.assertEqual(self.world.on, A)
 
@@ -274,6 +299,26 @@ class MoveTests(ThreeServers):
         self.assertEqual(len(self.world.servers[B].connections), 1)
         self.assertEqual(len(server.open), 1)
 
+    def test_untouched_by_a_failed_move(self) -> None:
+        """Whatever the preferred server says before it admits the host, nothing changes where the host is up."""
+        self.ready(lb_check_interval=5)
+        self.on_b()
+        script = self.world.servers[A].script
+        script.startup_answer = StartupAnswer(host_id=99, ping_interval=1)
+        script.ready = ReadyCommand(host_id=99, ms_host_list=())
+        self.world.advance(10)
+        self.world.connection(A).link.abort("the move fails")
+        script.ready = None
+        old = self.world.connection(B)
+        before = len(old.pings)
+        for _ in range(20):
+            sequence = old.send(CheckHealthCommand())
+            self.world.advance(6)
+            self.assertEqual(old.answers[sequence], [CheckHealthAnswer()])
+        self.assertEqual({ping.host_id for ping in old.pings}, {7})
+        self.assertEqual(len(old.pings) - before, 2)
+        self.assertEqual(self.world.on, B)
+
     def test_commands_under_way(self) -> None:
         """What is under way on the old link is answered there, and only then is it closed."""
         resource = WaitingResource()
@@ -289,6 +334,18 @@ class MoveTests(ThreeServers):
         self.assertEqual(old.answers[sequence], [CheckHealthAnswer()])
         self.assertIsNotNone(old.lost)
         self.assertEqual(self.sent(B, ShutdownCommand), [])
+
+    def test_ready_too_late(self) -> None:
+        """A server that has been left, and admits the host only then, does not get it back."""
+        self.ready(lb_check_interval=5)
+        self.on_b(resource=WaitingResource())
+        old = self.world.connection(B)
+        old.send(CheckHealthCommand())
+        self.world.advance(10)
+        sequence = old.send(ReadyCommand(host_id=7))
+        self.world.advance(0.1)
+        self.assertEqual(old.answers[sequence], [ReadyAnswer(result=False, details="The host is on another server")])
+        self.assertEqual(self.world.on, A)
 
     def test_in_order_over_the_move(self) -> None:
         """An in-sequence command of the new server waits for one of the old."""
@@ -330,6 +387,24 @@ class MoveTests(ThreeServers):
         self.world.kill(A)
         self.world.advance(0.1)
         self.assertEqual(self.world.on, C)
+
+    def test_old_link_dies_and_new_server_hangs(self) -> None:
+        """A server that has taken over and hangs is left for the next after a ping interval, 5 to 15 s of them."""
+        for interval, seconds in ((2, 5), (10, 10), (60, 15)):
+            with self.subTest(interval=interval):
+                self.setUp()
+                self.ready(lb_check_interval=5)
+                for server in self.world.servers.values():
+                    server.script.startup_answer = StartupAnswer(ping_interval=interval)
+                self.on_b()
+                self.world.servers[A].script.ready = None
+                while not self.world.servers[A].open:
+                    self.world.advance(0.1)
+                self.world.kill(B)
+                self.world.advance(seconds - 1)
+                self.assertIsNone(self.world.on)
+                self.world.advance(1.2)
+                self.assertEqual(self.world.on, C)
 
     def test_old_link_and_new_link_die(self) -> None:
         """When both die the walk goes on."""

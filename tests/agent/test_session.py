@@ -9,13 +9,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import SynchronousTestCase
 
+from agent.host_agent import PATIENCE
 from agent.resources.simulator import SimulatorResource
-from agent.session import STARTUP_TIMEOUT
+from agent.session import MAX_TEXT
 from cloudlb.resource.interface import Answer, Command, Opaque, PingCommand, StartupCommand
 from cloudlb.wire import (
     CheckHealthAnswer,
     CheckHealthCommand,
     Flag,
+    MigrateAgentConnectionCommand,
     PingAnswer,
     PingRoutingCommand,
     ReadyAnswer,
@@ -171,19 +173,42 @@ class SessionTests(SynchronousTestCase):
         """A list that makes no sense is refused with the reason and changes nothing."""
         self.world.agent()
         before = self.world.path.read_text()
-        for servers in (("10.0.1.1", "10.0.1.1"), ("a b",), ("10.0.1.1", "")):
+        for servers in (("10.0.1.1", "10.0.1.1"), ("a b",), ("a b" * 100_000,), ("10.0.1.1", "")):
             (answer,) = self.ask(SetupMSListCommand(ms_list=servers, lb_algorithm="static"))
             assert isinstance(answer, SetupMSListAnswer)
             self.assertFalse(answer.result)
-            self.assertTrue(answer.details)
+            assert answer.details
+            self.assertLessEqual(len(answer.details), MAX_TEXT)
         self.assertEqual(self.world.path.read_text(), before)
 
     def test_empty_list(self) -> None:
-        """A command without a list leaves the list as it is."""
+        """An empty list is refused like any other that makes no sense, and its interval with it."""
         self.world.agent()
         before = self.world.path.read_text()
-        self.assertEqual(self.ask(SetupMSListCommand(lb_check_interval=3)), [SetupMSListAnswer()])
+        for command in (SetupMSListCommand(lb_check_interval=3), MigrateAgentConnectionCommand()):
+            (answer,) = self.ask(command)
+            assert isinstance(answer, Answer)
+            self.assertEqual((answer.result, answer.details), (False, "the list of servers is empty"))
         self.assertEqual(self.world.path.read_text(), before)
+
+    def test_empty_list_in_ready(self) -> None:
+        """A server that admits the host with an empty list is told so, and is not where the host is up."""
+        self.script.ready = ReadyCommand(host_id=7, ms_host_list=())
+        self.world.agent()
+        self.assertEqual(
+            self.connection.answers[100], [ReadyAnswer(result=False, details="the list of servers is empty")]
+        )
+        self.assertIsNone(self.world.on)
+
+    def test_bad_list_in_ready(self) -> None:
+        """A list with a mistake in ReadyCommand costs no host its server: it is up with the list that it has."""
+        self.script.ready = ReadyCommand(host_id=7, ms_host_list=("10.0.1.1", "10.0.1.1"), lb_algorithm="static")
+        self.world.agent()
+        (answer,) = self.connection.answers[100]
+        assert isinstance(answer, ReadyAnswer)
+        self.assertTrue(answer.result)
+        self.assertIn("twice", answer.details or "")
+        self.assertEqual(self.world.on, "10.0.1.1")
 
     def test_full_disk(self) -> None:
         """Where the list cannot be written it counts all the same, and is introduced with."""
@@ -259,10 +284,21 @@ class SessionTests(SynchronousTestCase):
         """A server that does not admit the host in time is left."""
         self.script.ready = None
         self.world.agent()
-        self.world.advance(STARTUP_TIMEOUT - 1)
+        self.world.advance(PATIENCE - 1)
         self.assertIsNone(self.connection.lost)
         self.world.advance(2)
         self.assertIsNotNone(self.world.servers["10.0.1.1"].connections[0].lost)
+
+    def test_ready_late(self) -> None:
+        """A server that has commands for the host before it admits it gets the time for that."""
+        self.script.ready = None
+        self.world.agent()
+        for _ in range(4):
+            self.world.advance(PATIENCE - 1)
+            self.assertEqual(self.ask(CheckHealthCommand()), [CheckHealthAnswer()])
+        self.connection.send(ReadyCommand(host_id=7))
+        self.world.advance(0.1)
+        self.assertEqual(self.world.on, "10.0.1.1")
 
     def test_refused(self) -> None:
         """A refused host closes the link, waits long, and asks again."""
