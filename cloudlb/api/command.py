@@ -71,7 +71,6 @@ class Success:
     """The answer of a command that has nothing to show."""
 
     success: bool | None = shown("true if the operation was executed successfully")
-    displaytext: str | None = shown("any text associated with the success or failure")
 
 
 SUCCESS: Body = {"success": True}

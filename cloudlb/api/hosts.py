@@ -94,12 +94,12 @@ def show_host(servers: Mapping[ServerId, Server]) -> Callable[[Host], HostAnswer
     return show
 
 
-def find_host(txn: Transaction, key: Key, parameter: str = "id") -> Host:
-    """The host of an id, or an error that names the parameter."""
+def find_host(txn: Transaction, key: Key) -> Host:
+    """The host of the parameter ``id``, or an error that names it."""
     host = txn.hosts.find(key)
     # The port finds hosts by name, too; here a name is no id.
     if host is None or key not in (host.uuid, str(host.id)):
-        raise unknown_entity(parameter, key)
+        raise unknown_entity("id", key)
     return host
 
 

@@ -30,20 +30,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
-def required(description: str, *, related: str = "", length: int = LENGTH, since: str = FIRST_RELEASE) -> Any:
+def required(description: str, *, related: str = "", length: int = LENGTH) -> Any:
     """Declare a parameter that every call must carry."""
-    return field(metadata=_metadata(description, related, length, since))
+    return field(metadata=_metadata(description, related, length))
 
 
-def optional(description: str, *, related: str = "", length: int = LENGTH, since: str = FIRST_RELEASE) -> Any:
+def optional(description: str, *, related: str = "", length: int = LENGTH) -> Any:
     """Declare a parameter that is None where a call does not carry it.
 
     Args:
         related: commands, comma-separated, whose answers carry ids for it.
         length: the most characters it may have.
-        since: the version that brought it.
     """
-    return field(default=None, metadata=_metadata(description, related, length, since))
+    return field(default=None, metadata=_metadata(description, related, length))
 
 
 def shown(description: str) -> Any:
@@ -51,8 +50,8 @@ def shown(description: str) -> Any:
     return field(default=None, metadata={"description": description})
 
 
-def _metadata(description: str, related: str, length: int, since: str) -> Mapping[str, Any]:
-    return {"description": description, "related": related, "length": length, "since": since}
+def _metadata(description: str, related: str, length: int) -> Mapping[str, Any]:
+    return {"description": description, "related": related, "length": length}
 
 
 def _truth(text: str) -> bool:
@@ -162,7 +161,7 @@ def describe_parameters(described: type[Any]) -> list[dict[str, Any]]:
             "type": kind.name,
             "length": attribute.metadata["length"],
             "required": attribute.default is NOTHING,
-            "since": attribute.metadata["since"],
+            "since": FIRST_RELEASE,
             "related": attribute.metadata["related"],
         }
         for attribute, kind in _typed_fields(described)

@@ -1,7 +1,7 @@
 """The bus between servers: a table that each of them reads on, from the newest message at its start.
 
 Messages of this server take the same way as those of others, so that all servers see one order. A commit of our own
-wakes the reading at once; what others wrote is seen within the interval.
+wakes the reading at once; what others wrote is seen within POLL_INTERVAL.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ class DatabaseBus:
 
     log = Logger()
 
-    def __init__(self, store: Store, clock: IReactorTime, interval: float = POLL_INTERVAL) -> None:
+    def __init__(self, store: Store, clock: IReactorTime) -> None:
         self._store = store
         self._clock = clock
-        self._interval = interval
         self._subscribers: defaultdict[str, list[Callable[[Mapping[str, Any]], None]]] = defaultdict(list)
         self._polls = Periodic(clock, "read the bus", lambda: Deferred.fromCoroutine(self._poll()))
         self._prunes = Periodic(clock, "prune the bus", lambda: Deferred.fromCoroutine(self._prune()))
@@ -60,7 +59,7 @@ class DatabaseBus:
         """
         self._last = await self._store.read(lambda txn: txn.bus.last_sequence())
         self._running = True
-        self._polls.start(self._interval)
+        self._polls.start(POLL_INTERVAL)
         self._prunes.start(PRUNE_INTERVAL)
 
     def stop(self) -> None:

@@ -95,8 +95,10 @@ class SettingTests(ApiTestCase):
 
     def test_long_list(self) -> None:
         """A list of servers may be long, but not endless."""
-        addresses = ["127.0.0.1", *(f"10.0.{n // 250}.{n % 250}" for n in range(300))]
+        addresses = ["127.0.0.1", *(f"10.0.{n // 250}.{n % 250}" for n in range(255))]
         self.call("updateConfiguration", name="host", value=",".join(addresses))
+        too_many = ",".join([*addresses, "10.0.9.9"])
+        self.assertIn("parameter value:", self.refused("updateConfiguration", name="host", value=too_many))
         self.assertIn("parameter value:", self.refused("updateConfiguration", name="host", value="a," * 3000))
 
     def test_unknown_setting(self) -> None:
