@@ -73,7 +73,7 @@ class HostAgent:
             resource: configured.
             dispatch: carries requests to it.
             channel_factory: TLS, or none in tests.
-            rng: for pauses and first pings.
+            rng: for pauses, and for the first pings and checks.
         """
         self.session: Session | None = None
         """The session in charge, which may still be connecting."""
@@ -88,7 +88,7 @@ class HostAgent:
         self._hosts = Hosts(
             config.hosts, rng, base=config.backoff, bound=config.max_backoff, last_good=config.last_good
         )
-        self._preferred = PreferredCheck(reactor, config.check_interval, self.check_preferred)
+        self._preferred = PreferredCheck(reactor, rng, config.check_interval, self.check_preferred)
         self._factory = AgentFactory(reactor, self._hosts, config.port, self._open_in_charge)
         self._host_id = NOBODY
         self._move: Move | None = None
