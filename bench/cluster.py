@@ -14,10 +14,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from cloudlb.cli.agents import raise_descriptor_limit
 from cloudlb.cli.deployment import DATABASE_FILE, Request, deploy
 from cloudlb.cli.local_cluster import Inventory, LocalCluster
 from cloudlb.cli.processes import PortInUse, check_free, interrupted_by_signals
+from cloudlb.net.descriptors import raise_descriptor_limit
 
 _PORTS = range(10_000, 30_000)
 """Below those that the kernel gives to outgoing connections, or one of them may take the port of a killed server."""
