@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,11 +44,15 @@ class Daemon:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start the process, in a session of its own: a Ctrl-C of the terminal is ours to pass on."""
+        """Start the process, in a session of its own: a Ctrl-C of the terminal is ours to pass on.
+
+        It gets SIGTERM when the thread that called this ends, be it by a SIGKILL of this process.
+        """
+        bound = [sys.executable, "-P", "-m", "cloudlb.cli.bound", str(os.getpid())]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the arguments are ours, and no shell reads them
-                self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*bound, *self.arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     @property
@@ -125,7 +132,8 @@ def check_free(addresses: Iterable[tuple[str, int]]) -> None:
             try:
                 probe.bind(address)
             except OSError as error:
-                raise PortInUse(f"cannot listen on {_shown(address)}: {error.strerror}") from error
+                hint = " (`ss -ltnp` shows by whom)" if error.errno == errno.EADDRINUSE else ""
+                raise PortInUse(f"cannot listen on {_shown(address)}: {error.strerror}{hint}") from error
 
 
 def stop_all(daemons: Sequence[Daemon], timeout: float = STOP_TIMEOUT) -> None:

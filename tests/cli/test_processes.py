@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +25,16 @@ from cloudlb.cli.processes import (
 LISTEN = """
 import signal, socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+signal.pause()
+"""
+STARTER = """
+import signal, sys
+from pathlib import Path
+from cloudlb.cli.processes import Daemon, wait_until_listening
+daemon = Daemon("daemon", [sys.executable, "-c", sys.argv[1], sys.argv[2]], Path(sys.argv[3]))
+daemon.start()
+wait_until_listening([(daemon, [("127.0.0.1", int(sys.argv[2]))])], timeout=30)
+print(daemon.pid, flush=True)
 signal.pause()
 """
 STUBBORN = """
@@ -98,6 +110,27 @@ class DaemonTests(SynchronousTestCase):
             self.assertTrue(daemon.running)
         stop_all([daemon], timeout=0.2)
         self.assertEqual(daemon.exit_status, -signal.SIGKILL)
+
+    def test_no_daemon_outlives_a_kill_of_its_starter(self) -> None:
+        """SIGKILL leaves no time to clean up; the next start must find the ports free all the same."""
+        port, log = free_port(), Path(self.mktemp())
+        arguments = [sys.executable, "-c", STARTER, LISTEN, str(port), str(log)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as starter:
+            self.addCleanup(starter.kill)
+            assert starter.stdout is not None
+            daemon = os.pidfd_open(int(starter.stdout.readline()))
+            self.addCleanup(os.close, daemon)
+            starter.kill()
+        ended, _, _ = select.select([daemon], [], [], 30)
+        self.assertEqual([daemon], ended)
+        check_free([("127.0.0.1", port)])
+
+    def test_no_daemon_without_its_starter(self) -> None:
+        """Whoever starts a daemon may be gone before the daemon can ask the kernel to watch it."""
+        bound = [sys.executable, "-m", "cloudlb.cli.bound", str(os.getppid()), "echo", "here"]
+        ended = subprocess.run(bound, capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual((1, ""), (ended.returncode, ended.stdout))
+        self.assertIn("is gone", ended.stderr)
 
     def test_an_address_of_another_machine(self) -> None:
         """An address that this machine does not have is named before anything starts."""

@@ -198,5 +198,5 @@ class StartTests(SynchronousTestCase):
             write_deployment(folder, port=port)
             result = CliRunner().invoke(run, [str(folder)])
         self.assertEqual(result.exit_code, 1)
-        self.assertIn(f"127.0.0.1:{port}: Address already in use", result.output)
+        self.assertIn(f"127.0.0.1:{port}: Address already in use (`ss -ltnp` shows by whom)", result.output)
         self.assertFalse((folder / "logs").exists())
