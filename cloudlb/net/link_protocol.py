@@ -27,6 +27,8 @@ from cloudlb.wire.link import Channel, Link
 MAX_UNSENT = 32 * 2**20
 CLOSE_TIMEOUT = 10.0
 """Seconds that a peer has to read the rest of what was sent before a link was closed."""
+TURN = 0.02
+"""Seconds that the messages of one read may take before other links have their turn."""
 
 
 class LinkOwner(Protocol):
@@ -53,6 +55,9 @@ class LinkProtocol(TwistedProtocol):
     While the peer does not read what is sent to it, the accepting side stops reading from it: who sends requests and
     never takes the answers fills its own buffers, not ours. The connecting side reads on, or else two ends with much
     to say to each other would wait for each other for ever.
+
+    One read may bring a thousand messages. What they take longer than TURN is left for the reactor's next turns, and
+    nothing is read meanwhile. What was received is told before the loss of the link, unless it was closed on this side.
     """
 
     _log = Logger()
@@ -95,6 +100,8 @@ class LinkProtocol(TwistedProtocol):
         self._reads_while_stalled = False
         self._unsent: list[bytes] = []
         self._unsent_size = 0
+        self._waiting: list[bytes] = []
+        self._takes_turns = False
         self._closing = False
         self._lost = False
         self._socket: socket | None = None
@@ -110,6 +117,15 @@ class LinkProtocol(TwistedProtocol):
         """What seals the link; knows the peer's certificate."""
         return self._link.channel
 
+    @property
+    def max_message(self) -> int:
+        """Bytes that one message of the peer may have; may be set at any time."""
+        return self._link.max_message
+
+    @max_message.setter
+    def max_message(self, size: int) -> None:
+        self._link.max_message = size
+
     def send(self, message: bytes) -> None:
         """Send a message; one for a link that is closing or lost goes nowhere.
 
@@ -124,6 +140,7 @@ class LinkProtocol(TwistedProtocol):
 
     def close(self, reason: str = "closed") -> None:
         """Close after what was sent has been written, within CLOSE_TIMEOUT; nothing is received any more."""
+        self._waiting.clear()
         if self._closing:
             return
         self._flush()
@@ -140,6 +157,7 @@ class LinkProtocol(TwistedProtocol):
 
     def abort(self, reason: str) -> None:
         """Cut the connection at once, whatever is still unsent. The owner is told soon after."""
+        self._waiting.clear()
         if self._lost:
             return
         self._closing = True
@@ -169,15 +187,8 @@ class LinkProtocol(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand over the messages that the data completes; their answers leave in one write."""
-        if self._closing:
-            return
-        self._corked = True
-        try:
-            self._receive(data)
-        finally:
-            self._corked = False
         if not self._closing:
-            self._flush()
+            self._cork(self._receive, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner, once."""
@@ -188,7 +199,8 @@ class LinkProtocol(TwistedProtocol):
         if self._reason is None:
             clean = isinstance(reason.value, ConnectionDone)
             self._reason = "closed by the peer" if clean else "reset by the peer, or not acknowledged any more"
-        self._tell(self.owner.link_lost, self._reason)
+        if not self._takes_turns:
+            self._tell(self.owner.link_lost, self._reason)
 
     def pauseProducing(self) -> None:
         """The peer does not read: keep what follows here, where it is counted."""
@@ -202,7 +214,7 @@ class LinkProtocol(TwistedProtocol):
             return
         self._stalled = False
         unsent, self._unsent, self._unsent_size = self._unsent, [], 0
-        if not self._reads_while_stalled:
+        if not self._reads_while_stalled and not self._takes_turns:
             self.transport.resumeProducing()
         self.transport.writeSequence(unsent)
 
@@ -225,10 +237,46 @@ class LinkProtocol(TwistedProtocol):
             self._established = True
             self._clear_deadline()
             self._tell(self.owner.link_established)
-        for message in messages:
-            if self._closing:
+        if self._closing:
+            return
+        if len(messages) == 1 and not self._takes_turns:
+            self._tell(self.owner.message_received, messages[0])
+        elif messages:
+            self._waiting += messages
+            if not self._takes_turns:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Tell the messages that wait, and take another turn if they take too long."""
+        end = self._clock.seconds() + TURN
+        while self._waiting:
+            self._tell(self.owner.message_received, self._waiting.pop(0))
+            if self._waiting and self._clock.seconds() >= end:
+                self._takes_turns = True
+                if not self._lost:
+                    self.transport.pauseProducing()
+                self._clock.callLater(0, self._take_turn)
                 return
-            self._tell(self.owner.message_received, message)
+
+    def _take_turn(self) -> None:
+        self._cork(self._hand_over)
+        if self._waiting:
+            return
+        self._takes_turns = False
+        if self._lost:
+            self._tell(self.owner.link_lost, self._reason)
+        elif not self._closing and (self._reads_while_stalled or not self._stalled):
+            self.transport.resumeProducing()
+
+    def _cork(self, receive: Callable[..., None], *arguments: object) -> None:
+        """Have everything that is sent meanwhile leave in one write."""
+        self._corked = True
+        try:
+            receive(*arguments)
+        finally:
+            self._corked = False
+        if not self._closing:
+            self._flush()
 
     def _tell(self, told: Callable[..., None], *arguments: object) -> None:
         try:

@@ -78,11 +78,11 @@ class Link:
         "_failure",
         "_framed",
         "_handshake_records",
-        "_max_message",
         "_missing",
         "_partial",
         "_unsent",
         "channel",
+        "max_message",
     )
 
     def __init__(self, channel: Channel, max_message: int = MAX_MESSAGE) -> None:
@@ -90,10 +90,11 @@ class Link:
 
         Args:
             channel: new, for this link alone.
-            max_message: bytes of plaintext that one message of the peer may have.
+            max_message: bytes of plaintext that one message of the peer may have; may be changed at any time, through
+                the attribute.
         """
         self.channel = channel
-        self._max_message = max_message
+        self.max_message = max_message
         self._buffer = bytearray()
         self._missing = 0
         self._framed = False
@@ -183,8 +184,8 @@ class Link:
     def _take_frame(self, data: bytes, position: int, end: int, messages: list[bytes]) -> None:
         self._framed = True
         plaintext = self.channel.open(data[position + _FRAME.size : end])
-        if len(self._partial) + len(plaintext) > self._max_message:
-            raise LinkError(f"a message is longer than {self._max_message} bytes")
+        if len(self._partial) + len(plaintext) > self.max_message:
+            raise LinkError(f"a message is longer than {self.max_message} bytes")
         if data[position + 1]:
             self._partial += plaintext
         elif self._partial:

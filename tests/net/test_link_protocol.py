@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.net.link_protocol import CLOSE_TIMEOUT, LinkProtocol
+from cloudlb.net.link_protocol import CLOSE_TIMEOUT, TURN, LinkProtocol
 from cloudlb.net.tls import client_context, server_context
 from cloudlb.wire.errors import LinkError
 from cloudlb.wire.link import Link
@@ -381,3 +382,138 @@ class Stalls(LinkTestCase):
         self.server.link.abort("enough")
         self.server.link.resumeProducing()
         self.assertEqual(self.server.transport.take(), b"")
+
+
+class Turns(LinkTestCase):
+    """Reads that bring more than a turn has time for."""
+
+    def setUp(self) -> None:
+        """The server's owner takes half a turn for each message and answers it."""
+        super().setUp()
+        self.pump()
+        self.server.owner.on_message = self.work
+
+    def work(self, link: LinkProtocol, message: bytes) -> None:
+        """Let time go by without letting the reactor turn."""
+        self.clock.rightNow += TURN / 2
+        link.send(b"re " + message)
+
+    def work_until_3(self, end: Callable[[LinkProtocol, str], None], link: LinkProtocol, message: bytes) -> None:
+        """End the link in the third message."""
+        self.work(link, message)
+        if message == b"3":
+            end(link, "enough")
+
+    def send(self, *messages: bytes) -> None:
+        """Have the server read these at once."""
+        sending(*messages)(self.client.link)
+        self.server.link.dataReceived(self.client.transport.take())
+
+    def turn(self) -> None:
+        """Let the reactor turn once: a Clock would go on with what the calls themselves put on it."""
+        due, self.clock.calls = self.clock.calls, []
+        for call in due:
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+    def test_the_rest_waits_for_the_next_turns(self) -> None:
+        """In order, with reading paused and the answers of each turn in one write."""
+        before = self.server.transport.writes
+        self.send(b"1", b"2", b"3", b"4", b"5")
+        self.assertEqual(self.server.owner.messages, [b"1", b"2"])
+        self.assertEqual(self.server.transport.producerState, "paused")
+        self.turn()
+        self.assertEqual(self.server.owner.messages, [b"1", b"2", b"3", b"4"])
+        self.assertEqual(self.server.transport.producerState, "paused")
+        self.turn()
+        self.assertEqual(self.server.owner.messages, [b"1", b"2", b"3", b"4", b"5"])
+        self.assertEqual(self.server.transport.producerState, "producing")
+        self.assertEqual(self.server.transport.writes - before, 3)
+        self.pump()
+        self.assertEqual(self.client.owner.messages, [b"re 1", b"re 2", b"re 3", b"re 4", b"re 5"])
+
+    def test_a_read_within_a_turn_costs_no_other(self) -> None:
+        """The last message may take as long as it likes."""
+        self.send(b"1", b"2")
+        self.assertEqual(self.server.owner.messages, [b"1", b"2"])
+        self.assertEqual(self.server.transport.producerState, "producing")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_comes_meanwhile_comes_last(self) -> None:
+        """Also from a transport that pauses late."""
+        self.send(b"1", b"2", b"3")
+        self.send(b"4")
+        self.send(b"5", b"6")
+        for _ in range(3):
+            self.turn()
+        self.assertEqual(self.server.owner.messages, [b"1", b"2", b"3", b"4", b"5", b"6"])
+
+    def test_what_was_received_is_told_before_the_loss(self) -> None:
+        """An answer that arrived is not lost because its sender is gone."""
+        self.send(b"1", b"2", b"3", b"4", b"5")
+        self.server.lose()
+        self.assertEqual(self.server.owner.lost, [])
+        self.turn()
+        self.assertEqual((len(self.server.owner.messages), self.server.owner.lost), (4, []))
+        self.turn()
+        self.assertEqual((len(self.server.owner.messages), self.server.owner.lost), (5, ["closed by the peer"]))
+
+    def test_closed_on_this_side(self) -> None:
+        """Whoever closes a link hears no more from it but that it is gone, between the turns and within one."""
+        for end in (LinkProtocol.close, LinkProtocol.abort):
+            self.send(b"1", b"2", b"3")
+            end(self.server.link, "enough")
+            self.server.lose()
+            self.turn()
+            self.assertEqual((self.server.owner.messages, self.server.owner.lost), ([b"1", b"2"], ["enough"]))
+            self.client.lose()
+            self.setUp()
+            self.server.owner.on_message = partial(self.work_until_3, end)
+            self.send(b"1", b"2", b"3", b"4")
+            self.turn()
+            self.server.lose()
+            self.assertEqual((self.server.owner.messages, self.server.owner.lost), ([b"1", b"2", b"3"], ["enough"]))
+            self.client.lose()
+            self.setUp()
+
+    def test_closed_after_the_loss(self) -> None:
+        """Who closes a link while it is told what arrived before the loss is told no more of it."""
+        self.send(b"1", b"2", b"3", b"4")
+        self.server.lose()
+        self.server.link.abort("enough")
+        self.assertEqual(self.server.owner.lost, [])
+        self.turn()
+        self.assertEqual((self.server.owner.messages, self.server.owner.lost), ([b"1", b"2"], ["closed by the peer"]))
+
+    def test_stalled_meanwhile(self) -> None:
+        """Reading goes on when both the turns and the stall are over."""
+        self.send(b"1", b"2", b"3")
+        self.server.link.pauseProducing()
+        self.turn()
+        self.assertEqual(self.server.owner.messages, [b"1", b"2", b"3"])
+        self.assertEqual(self.server.transport.producerState, "paused")
+        self.server.link.resumeProducing()
+        self.assertEqual(self.server.transport.producerState, "producing")
+        self.send(b"4", b"5", b"6")
+        self.server.link.pauseProducing()
+        self.server.link.resumeProducing()
+        self.assertEqual(self.server.transport.producerState, "paused")
+        self.turn()
+        self.assertEqual(self.server.transport.producerState, "producing")
+
+    def test_limit_of_a_message_is_raised(self) -> None:
+        """The limit holds for what comes after it was set."""
+        self.server.link.max_message = 5
+        self.server.owner.on_message = lambda link, _: setattr(link, "max_message", 10)
+        self.send(b"1", b"7 bytes")
+        self.assertEqual(self.server.owner.messages, [])
+        self.assertIn("longer than 5 bytes", str(self.server.link.failure))
+        self.client.lose()
+        self.server.lose()
+        super().setUp()
+        self.pump()
+        self.server.link.max_message = 5
+        self.server.owner.on_message = lambda link, _: setattr(link, "max_message", 10)
+        self.send(b"1")
+        self.send(b"7 bytes")
+        self.assertEqual((self.server.owner.messages, self.server.link.max_message), ([b"1", b"7 bytes"], 10))
