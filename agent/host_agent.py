@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from agent.config import HOST, LAST_GOOD, AgentConfig
 from agent.factory import AgentFactory
 from agent.hosts import Hosts
-from agent.move import Move
+from agent.move import CANNOT_MOVE, Move
 from agent.packets import NOBODY
 from agent.placement import Placement
 from agent.preferred import PreferredCheck
@@ -27,6 +27,7 @@ from agent.session import MAX_MESSAGE, PING_INTERVAL, Phase, Session
 from cloudlb import __version__
 from cloudlb.domain.host_list import HostList
 from cloudlb.net.link_protocol import LinkProtocol
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import PingCommand, ServerResource, StartupCommand
 from cloudlb.wire import Answer, Command, Opaque, ShutdownCommand
@@ -94,6 +95,8 @@ class HostAgent:
         self._move: Move | None = None
         self._needs_tls12: set[str] = set()
         self._sessions: set[Session] = set()
+        # What a server can have the agent do as often as it likes.
+        self._new_lists, self._moves_asked_for, self._moves_in_vain = (SparseLog(reactor, self._log) for _ in range(3))
         self._stopped: Deferred[None] | None = None
         self._stop_deadline: IDelayedCall | None = None
 
@@ -191,7 +194,7 @@ class HostAgent:
         if session is not self._movable():
             return
         others = self._hosts.others(session.address, self._reactor.seconds())
-        self._log.info("{server} asks {who} to move", who=self._who, server=session.address)
+        self._moves_asked_for.info("{server} asks {who} to move", who=self._who, server=session.address)
         if self._move is None:
             self._begin_move(session, others)
         else:
@@ -207,7 +210,7 @@ class HostAgent:
         """Look for no server any more: a deleted host that came back would only be in the way."""
         if session is not self.session:
             return
-        self._log.critical(
+        self._log.error(
             "{server} has sent {who} away: {reason}. It stays away until the agent is restarted",
             who=self._who,
             server=session.address,
@@ -227,7 +230,7 @@ class HostAgent:
         else:
             again = False
         if self._move is not None and session is self._move.session:
-            self._log.info("Cannot move to {server}: {reason}", server=session.address, reason=reason)
+            self._moves_in_vain.info(CANNOT_MOVE, server=session.address, reason=reason)
             if again:
                 self._move.again()
             else:
@@ -280,13 +283,12 @@ class HostAgent:
                 candidates,
                 lambda address: self._open(address, patience=patience, transferred=True),
                 self._move_failed,
+                self._moves_in_vain,
             )
             self._move.next()
 
     def _move_failed(self) -> None:
         self._move = None
-        if self.session is not None:
-            self._log.info("{who} stays on {server}", who=self._who, server=self.session.address)
 
     def _lost(self, session: Session, reason: str, *, again: bool) -> None:
         if session.phase is Phase.LEAVING:
@@ -317,7 +319,7 @@ class HostAgent:
             changes[LAST_GOOD] = session.address
         self._hosts.replace(hosts)
         self._properties.set(changes)
-        self._log.info("{who} has a new list of servers: {hosts}", who=self._who, hosts=str(hosts))
+        self._new_lists.info("{who} has a new list of servers: {hosts}", who=self._who, hosts=str(hosts))
 
     def _stop_looking(self) -> None:
         self._factory.stopTrying()  # type: ignore[no-untyped-call]  # Twisted has no types there

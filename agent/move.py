@@ -9,18 +9,20 @@ from contextlib import suppress
 from twisted.internet.error import NotConnectingError
 from twisted.internet.interfaces import IAddress, IConnector, IReactorTCP
 from twisted.internet.protocol import ClientFactory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from agent.factory import CONNECT_TIMEOUT
 from agent.session import Session
 from cloudlb.net.link_protocol import LinkProtocol
+from cloudlb.net.sparse_log import SparseLog
+
+CANNOT_MOVE = "Cannot move to {server}: {reason}"
+"""What the log says of every attempt in vain."""
 
 
 class Move(ClientFactory):
     """Tries servers in order, one connection each, until one of them has taken the host or none is left."""
 
-    _log = Logger()
     noisy = False
 
     def __init__(
@@ -30,6 +32,7 @@ class Move(ClientFactory):
         candidates: Iterable[str],
         open_session: Callable[[str], Session],
         failed: Callable[[], None],
+        log: SparseLog,
     ) -> None:
         """Prepare; :meth:`next` begins.
 
@@ -39,6 +42,7 @@ class Move(ClientFactory):
             candidates: addresses in order.
             open_session: makes the session, with its link, for a connection to an address.
             failed: called when no candidate is left.
+            log: takes what went wrong.
         """
         self.session: Session | None = None
         """The session with the server that is being tried."""
@@ -47,6 +51,7 @@ class Move(ClientFactory):
         self._candidates = deque(candidates)
         self._open_session = open_session
         self._failed = failed
+        self._log = log
         self._address = ""
         self._connector: IConnector | None = None
 
@@ -86,5 +91,5 @@ class Move(ClientFactory):
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """Try the next server, unless this is the end of a cancelled attempt."""
         if connector is self._connector:
-            self._log.info("Cannot move to {server}: {why}", server=self._address, why=reason.getErrorMessage())
+            self._log.info(CANNOT_MOVE, server=self._address, reason=reason.getErrorMessage())
             self.next()

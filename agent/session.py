@@ -25,6 +25,7 @@ from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.net.certificate_names import CertificateMismatch, check_server_name
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.socket_options import set_user_timeout, socket_of
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
     Answer,
     BodyError,
@@ -152,6 +153,8 @@ class Session:
         self._clock = clock
         self._rng = rng
         self._ping_retries = ping_retries
+        self._mistakes = SparseLog(clock, self._log)
+        """Of the server, which can repeat them at will."""
         self._sequence = 0
         self._startup_sequence = NO_SEQUENCE
         self._patience = patience
@@ -216,9 +219,10 @@ class Session:
         try:
             contents = read_contents(body)
         except BodyError as error:
-            self._log.error("A message of {server} cannot be read: {error}", server=self.address, error=error)
+            reason = str(error)[:MAX_TEXT]
+            self._mistakes.info("A message of {server} cannot be read: {reason}", server=self.address, reason=reason)
             if header.is_request:
-                self._answer(header, [Answer(result=False, details=f"The request cannot be read: {error}")])
+                self._answer(header, [Answer(result=False, details=f"The request cannot be read: {reason}")])
             return
         if header.is_request:
             self._requested(header, contents)
@@ -260,7 +264,7 @@ class Session:
                     self._owner.leave_server(self)
             case [ShutdownCommand() as command]:
                 self._answer(header, [Answer()])
-                self._owner.stopped_by_server(self, command.reason or "no reason given")
+                self._owner.stopped_by_server(self, (command.reason or "no reason given")[:MAX_TEXT])
                 self.link.close("stopped by the server")
             case _:
                 self._carry_out(header, contents)
@@ -298,8 +302,9 @@ class Session:
         try:
             placement = read_placement(servers, algorithm, check_interval, avoid)
         except InvalidHostList as error:
-            self._log.error("{server} sent a bad list: {error}", server=self.address, error=str(error)[:MAX_TEXT])
-            return str(error)[:MAX_TEXT]
+            reason = str(error)[:MAX_TEXT]
+            self._mistakes.info("{server} sent a bad list: {reason}", server=self.address, reason=reason)
+            return reason
         self._owner.placed(self, placement)
         return None
 
@@ -342,7 +347,7 @@ class Session:
         if answer.ping_interval > 0:
             self.ping_interval = min(answer.ping_interval, MAX_PING_INTERVAL)
         if answer.ping_interval != self.ping_interval:
-            self._log.warn(
+            self._mistakes.info(
                 "{server} names a ping interval of {named} s; the agent pings every {seconds} s",
                 server=self.address,
                 named=answer.ping_interval,
@@ -350,8 +355,8 @@ class Session:
             )
 
     def _refused(self, reason: str) -> None:
-        self._owner.session_refused(self, reason)
-        self.link.close(f"refused: {reason}")
+        self._owner.session_refused(self, reason[:MAX_TEXT])
+        self.link.close("refused")
 
     # What the agent sends.
 

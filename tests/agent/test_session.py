@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from agent.host_agent import PATIENCE
@@ -27,7 +28,9 @@ from cloudlb.wire import (
     ShutdownCommand,
     StartupAnswer,
     UnsupportedAnswer,
+    write_contents,
 )
+from tests.agent.log_lines import LogLines
 from tests.agent.scripted_server import SERVER_REQUEST, Connection, World
 
 
@@ -262,6 +265,38 @@ class SessionTests(SynchronousTestCase):
             assert isinstance(answer, Answer)
             self.assertFalse(answer.result)
         self.assertEqual(self.world.on, "10.0.1.1")
+
+    def test_log_flood(self) -> None:
+        """Whatever a server repeats, and however long, the log gets a line of it in 10 s."""
+        log = LogLines()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        self.world.agent()
+        before = len(log.lines())
+        repeated = (
+            lambda: self.connection.send_body(b"nope", Flag.FROM_SERVER, 9),
+            lambda: self.connection.send_body(b"nope", SERVER_REQUEST, 9),
+            lambda: self.connection.send_body(b'[{"' + b"x" * 100_000 + b'":{}}]', SERVER_REQUEST, 9),
+            lambda: self.connection.send(SetupMSListCommand(ms_list=("a b" * 100_000,))),
+            lambda: self.connection.send_body(
+                write_contents([StartupAnswer(ping_interval=2**40)]), Flag.FROM_SERVER, 0
+            ),
+            lambda: self.connection.send(SetupMSListCommand(ms_list=("10.0.1.8", "10.0.1.1"), trigger_host_lb=True)),
+            lambda: self.connection.send(SetupMSListCommand(ms_list=("10.0.1.9", "10.0.1.1"), trigger_host_lb=True)),
+            lambda: self.connection.send(MigrateAgentConnectionCommand(ms_list=("10.0.1.1",))),
+        )
+        for repeat in repeated:
+            for _ in range(50):
+                repeat()
+            self.world.advance(0.1)
+        lines = [line for level in ("info", "warn", "error", "critical") for line in log.lines(level)][before:]
+        self.assertLess(len(lines), 6)
+        self.assertLess(max(map(len, lines)), 1000)
+        self.assertEqual(self.world.on, "10.0.1.1")
+        self.world.advance(10)
+        self.connection.send_body(b"nope", Flag.FROM_SERVER, 9)
+        self.world.advance(0.1)
+        self.assertIn("more since the last such line", log.lines()[-1])
 
     def test_unreadable_packet(self) -> None:
         """A message that is no packet ends the link; the agent comes back."""
