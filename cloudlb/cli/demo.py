@@ -17,9 +17,10 @@ from rich.text import Text
 from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers
 from cloudlb.cli.processes import interrupted_by_signals
 from cloudlb.cli.run import SETUP_ERRORS, introduce
-from cloudlb.cli.story import Move, StepFailed, Story, play
+from cloudlb.cli.story import MAX_CHECK_INTERVAL, Move, StepFailed, Story, play
+from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.host_list import HostList
-from cloudlb.domain.settings import HOST
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL
 
 
 @frozen
@@ -83,6 +84,8 @@ def demo(folder: Path) -> None:
             cluster.start()
             click.echo(introduce(cluster))
             try:
+                if lacks := unfit(cluster):
+                    raise click.ClickException(f"the demo needs {lacks}; cloudlb init makes a deployment that has it")
                 told = play(LocalWorld(cluster), click.echo)
             except (StepFailed, NoServerAnswers, CloudStackException) as error:
                 raise click.ClickException(f"the story broke off: {error}\nThe logs are in {cluster.logs}") from error
@@ -92,6 +95,21 @@ def demo(folder: Path) -> None:
     for section in summary(told):
         console.print(section)
     click.echo(f"Every step held; {time.monotonic() - start:.0f} s in all.")
+
+
+def unfit(cluster: LocalCluster) -> str:
+    """What the story needs and this cluster has not; empty if it can be told."""
+    servers = cluster.api.setting(HOST).split(",")
+    algorithm, interval = cluster.api.setting(LB_ALGORITHM), cluster.api.setting(LB_CHECK_INTERVAL)
+    if len(servers) < 2 or not set(servers) <= cluster.servers.keys():
+        return f"at least 2 servers, all of them in {cluster.inventory.folder}, and the setting {HOST} is {servers}"
+    if len(cluster.agents) < len(servers):
+        return f"an agent for each server, and there are {len(cluster.agents)} for {len(servers)}"
+    if algorithm != Algorithm.ROUNDROBIN.value:
+        return f"{LB_ALGORITHM}={Algorithm.ROUNDROBIN.value}, and it is {algorithm}"
+    if not 0 < int(interval) <= MAX_CHECK_INTERVAL:
+        return f"an {LB_CHECK_INTERVAL} between 1 and {MAX_CHECK_INTERVAL}, and it is {interval}"
+    return ""
 
 
 def summary(told: Story) -> list[Group]:

@@ -26,8 +26,10 @@ FAILOVER_TIMEOUT = 10.0
 """Seconds from the death of a server until its agents are Up elsewhere."""
 DOWN_TIMEOUT = 20.0
 """Seconds from the death of a server until the others call it Down."""
-RETURN_TIMEOUT = 25.0
-"""Seconds from the return of a server until its agents are back; they look for it every 5 s."""
+MAX_CHECK_INTERVAL = 15
+"""Seconds between an agent's looks for a better server, at most: nobody waits longer for a story to go on."""
+RETURN_TIMEOUT = MAX_CHECK_INTERVAL + 10.0
+"""Seconds from the return of a server until its agents are back."""
 CHANGE_TIMEOUT = 20.0
 """Seconds from the change of a setting until the agents hold and follow their new lists."""
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
 
 from attrs import evolve
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.cli.demo import summary
+from cloudlb.cli.demo import summary, unfit
+from cloudlb.cli.local_cluster import Api, Inventory, LocalCluster
 from cloudlb.cli.story import StepFailed, change_algorithm, fail_back, fail_over, play
 from cloudlb.domain.host_list import HostList
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL
 from tests.cli.cluster_model import ClusterModel
+from tests.cli.test_run import write_deployment
 
 
 class StoryTests(SynchronousTestCase):
@@ -109,3 +114,46 @@ class StoryTests(SynchronousTestCase):
         with self.assertRaises(StepFailed) as raised:
             fail_over(self.cluster, "10.0.0.3")
         self.assertIn("no agent is on the server", str(raised.exception))
+
+
+class ScriptedSettings(Api):
+    """An API with the settings of a test."""
+
+    def __init__(self, inventory: Inventory, settings: Mapping[str, str]) -> None:
+        super().__init__(inventory)
+        self.settings = settings
+
+    def setting(self, name: str) -> str:
+        """The value."""
+        return self.settings[name]
+
+
+class FitTests(SynchronousTestCase):
+    """What a deployment needs for the story to be told with it."""
+
+    fit: ClassVar[Mapping[str, str]] = {HOST: "127.0.0.1,127.0.0.2", LB_ALGORITHM: "roundrobin", LB_CHECK_INTERVAL: "5"}
+
+    def setUp(self) -> None:
+        """Two servers and two agents."""
+        folder = Path(self.mktemp())
+        write_deployment(folder)
+        self.cluster = LocalCluster(Inventory.read(folder))
+
+    def lacks(self, settings: Mapping[str, str]) -> str:
+        """What it lacks with these settings."""
+        self.cluster.api = ScriptedSettings(self.cluster.inventory, {**self.fit, **settings})
+        return unfit(self.cluster)
+
+    def test_settings(self) -> None:
+        """roundrobin, a check that comes soon, and two servers that we can kill and start."""
+        self.assertEqual("", self.lacks({}))
+        self.assertIn("roundrobin, and it is static", self.lacks({LB_ALGORITHM: "static"}))
+        for interval in ("0", "60"):
+            self.assertIn(f"and it is {interval}", self.lacks({LB_CHECK_INTERVAL: interval}))
+        for hosts in ("127.0.0.1", "127.0.0.1,10.0.0.9"):
+            self.assertIn("at least 2 servers", self.lacks({HOST: hosts}))
+
+    def test_agents(self) -> None:
+        """Every server has one: else a step would show nothing."""
+        del self.cluster.agents["agent-2"]
+        self.assertIn("there are 1 for 2", self.lacks({}))
