@@ -23,10 +23,12 @@ run: $(PROGRAM)
 	@$(BIN)/cloudlb init var/run $(DEPLOYMENT) >/dev/null
 	@$(BIN)/cloudlb run var/run
 
+# The demo holds the lock until its end: a second one must not take the folder away from under it.
 demo: $(PROGRAM)
-	@rm -rf var/demo
-	@$(BIN)/cloudlb init var/demo $(DEPLOYMENT) >/dev/null
-	@$(BIN)/cloudlb demo var/demo
+	@mkdir -p var
+	@exec 9>var/demo.lock; \
+	flock --nonblock 9 || { echo "another make demo runs here" >&2; exit 1; }; \
+	rm -rf var/demo && $(BIN)/cloudlb init var/demo $(DEPLOYMENT) >/dev/null && exec $(BIN)/cloudlb demo var/demo
 
 test: $(TOOLS)
 	$(BIN)/python -m twisted.trial tests
