@@ -13,18 +13,31 @@ from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
+    BodyError,
     Header,
     Link,
+    Opaque,
+    StartupAnswer,
     StartupCommand,
     WireError,
+    class_named,
     read_body,
-    read_contents,
+    read_content,
+    read_elements,
     read_header,
+    response_flags,
+    write_contents,
+    write_packet,
 )
 from cloudlb.wire.link import Channel
 
-MAX_INTRODUCTION = 2**20
-"""Bytes of the first message, inflated: StartupCommands have a few thousand, and a stranger may send it."""
+MAX_INTRODUCTION = 2**18
+"""Bytes of the first request's body, inflated. StartupCommands have a few thousand, ten times that with many GPUs."""
+MAX_FIRST_MESSAGE = 2**16
+"""Bytes of a message as it comes, until the agent has introduced itself: it is compressed from 8192 bytes on. So much
+memory every stranger may take, up to the limits of half-open connections."""
+MAX_IGNORED = 3
+"""Messages before the first StartupCommand."""
 
 Begin = Callable[[LinkProtocol, Header, Sequence[StartupCommand]], None]
 
@@ -35,6 +48,7 @@ class Newcomer:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._deadline: IDelayedCall | None = None
+        self._ignored = 0
 
     def link_established(self, link: LinkProtocol) -> None:
         """Give the agent time for its first StartupCommand."""
@@ -42,19 +56,27 @@ class Newcomer:
         self._deadline = self._listener.clock.callLater(timeout, link.abort, f"no StartupCommand within {timeout} s")
 
     def message_received(self, link: LinkProtocol, message: bytes) -> None:
-        """Begin the admission with the first StartupCommands; throw away anything else [AgentManagerImpl]."""
+        """Begin the admission with the first StartupCommands; throw away anything else [AgentManagerImpl], a few times.
+
+        What does not parse is refused, so that the agent's operator learns why: the agent would only send it again.
+        """
         try:
             header = read_header(message)
-            if not header.is_request:
-                return
-            contents = read_contents(read_body(message, header, MAX_INTRODUCTION))
+            startups = _startups(read_body(message, header, MAX_INTRODUCTION)) if header.is_request else []
+        except BodyError as error:
+            link.send(_refusal(header, str(error)))
+            link.close(str(error))
         except WireError as error:
             link.abort(str(error))
-            return
-        startups = [content for content in contents if isinstance(content, StartupCommand)]
-        if startups:
-            self._leave(link)
-            self._listener.begin(link, header, startups)
+        else:
+            if startups:
+                self._leave(link)
+                link.max_message = self._listener.config.max_message
+                self._listener.begin(link, header, startups)
+                return
+            self._ignored += 1
+            if self._ignored > MAX_IGNORED:
+                link.abort(f"{self._ignored} messages and no StartupCommand among them")
 
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """It went without having said who it is: a probe, a failed handshake, an attacker."""
@@ -92,7 +114,7 @@ class Listener(ServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:
         """Make the shell of one accepted connection; only TCP addresses have a host to count by."""
         link = LinkProtocol(
-            Link(self._channel_factory(), self.config.max_message),
+            Link(self._channel_factory(), min(MAX_FIRST_MESSAGE, self.config.max_message)),
             Newcomer(self),
             self.clock,
             handshake_timeout=self.config.handshake_timeout,
@@ -105,3 +127,24 @@ class Listener(ServerFactory):
         """Drop everyone who has not introduced themselves."""
         for link in list(self.newcomers):
             link.abort("the server is stopping")
+
+
+def _startups(body: bytes) -> list[StartupCommand]:
+    """Read the StartupCommands of a request, and nothing else of it."""
+    contents = (
+        read_content(element)
+        for element in read_elements(body)
+        if issubclass(class_named(element.wire_name) or Opaque, StartupCommand)
+    )
+    return [content for content in contents if isinstance(content, StartupCommand)]
+
+
+def _refusal(request: Header, reason: str) -> bytes:
+    return write_packet(
+        sequence=request.sequence,
+        server_id=-1,
+        agent_id=request.agent_id,
+        via=-1,
+        flags=response_flags(request),
+        body=write_contents([StartupAnswer(result=False, details=reason)]),
+    )

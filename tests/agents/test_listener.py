@@ -12,17 +12,22 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.agents.listener import Listener
+from cloudlb.agents.listener import MAX_FIRST_MESSAGE, MAX_IGNORED, MAX_INTRODUCTION, Listener
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.tls import client_context, server_context
 from cloudlb.wire import (
     Flag,
     Header,
     Link,
+    Opaque,
     PingCommand,
+    StartupAnswer,
     StartupCommand,
     StartupRoutingCommand,
     TlsChannel,
+    read_body,
+    read_contents,
+    read_header,
     write_contents,
     write_packet,
 )
@@ -52,6 +57,7 @@ class Client:
     def __init__(self, listener: Listener, address: str = "127.0.0.1") -> None:
         self.transport = TcpTransport(peerAddress=IPv4Address("TCP", address, 5))
         self.link = Link(TlsChannel(client_context(certificates().agent), server_side=False))
+        self.heard: list[bytes] = []
         server = listener.buildProtocol(self.transport.getPeer())
         self.server = server
         server.makeConnection(self.transport)
@@ -60,7 +66,7 @@ class Client:
         """Carry bytes both ways until nobody has more to say."""
         while data := self.link.data_to_send():
             self.server.dataReceived(data)
-            self.link.receive_data(self.transport.value())
+            self.heard += self.link.receive_data(self.transport.value())
             self.transport.clear()
 
     def handshake(self) -> None:
@@ -69,13 +75,20 @@ class Client:
         self.talk()
         assert self.link.established
 
-    def say(self, contents: Sequence[StartupCommand | PingCommand]) -> None:
-        """Send a request."""
-        packet = write_packet(
-            sequence=0, server_id=-1, agent_id=-1, via=-1, flags=Flag.REQUEST, body=write_contents(contents)
-        )
+    def say(self, contents: Sequence[StartupCommand | PingCommand | Opaque], flags: Flag = Flag.REQUEST) -> None:
+        """Send a request, or a response."""
+        self.say_body(write_contents(contents), flags)
+
+    def say_body(self, body: bytes, flags: Flag = Flag.REQUEST) -> None:
+        """Send a packet, also one that does not parse."""
+        packet = write_packet(sequence=7, server_id=-1, agent_id=-1, via=-1, flags=flags, body=body)
         self.link.send_message(packet)
         self.talk()
+
+    def lose(self) -> str:
+        """Let the connection be gone; why the server ended it."""
+        self.server.connectionLost()
+        return str(self.server._reason)
 
     @property
     def closed(self) -> bool:
@@ -114,6 +127,76 @@ class ListenerTests(SynchronousTestCase):
         client.say([STARTUP])
         self.assertEqual(self.begun, [[STARTUP]])
         self.assertEqual((len(self.listener.half_open), self.clock.getDelayedCalls()), (0, []))
+
+    def test_few_messages_are_thrown_away(self) -> None:
+        """Responses and requests count alike, and after too many the connection is closed for it."""
+        for flags in (Flag.REQUEST, Flag(0)):
+            patient, closed = Client(self.listener), Client(self.listener)
+            for client in (patient, closed):
+                client.handshake()
+                for _ in range(MAX_IGNORED):
+                    client.say([PingCommand()], flags)
+                self.assertFalse(client.closed)
+            closed.say([PingCommand()], flags)
+            self.assertTrue(closed.closed)
+            self.assertEqual(closed.lose(), "4 messages and no StartupCommand among them")
+            self.begun.clear()
+            patient.say([PingCommand(), STARTUP])
+            self.assertEqual(self.begun, [[STARTUP]])
+
+    def test_what_is_thrown_away_is_not_looked_into(self) -> None:
+        """The body of a response need not be one, and the fields of other commands need not fit."""
+        client = Client(self.listener)
+        client.handshake()
+        client.say_body(b"no body", Flag(0))
+        client.say([Opaque("com.cloud.agent.api.PingCommand", {"hostId": "x"})])
+        client.say([STARTUP])
+        self.assertEqual(self.begun, [[STARTUP]])
+
+    def test_an_introduction_that_does_not_parse_is_refused(self) -> None:
+        """The agent is told what is wrong with it before the connection closes; the deadline stays."""
+        name = b"com.cloud.agent.api.StartupRoutingCommand"
+        for fields, reason in (
+            (b'"guid":5', "com.cloud.agent.api.StartupRoutingCommand: guid: a text was expected, not int"),
+            (b'"memory":1180591620717411303424', "the body has an integer beyond 64 bits"),
+            (b'"memory":9223372036854775808', "StartupRoutingCommand: memory: an integer of 64 bits was expected"),
+            (b'"guid"', "the body is not JSON"),
+        ):
+            client = Client(self.listener)
+            client.handshake()
+            client.say_body(b'[{"%s":{%s}}]' % (name, fields))
+            [message] = client.heard
+            header = read_header(message)
+            self.assertEqual((header.sequence, header.flags, header.via), (7, Flag.FROM_SERVER, -1))
+            [answer] = read_contents(read_body(message, header, 10000))
+            assert isinstance(answer, StartupAnswer)
+            self.assertFalse(answer.result)
+            self.assertIn(reason, answer.details or "")
+            self.assertTrue(client.closed)
+            self.assertEqual(client.lose(), answer.details)
+            self.assertEqual((self.begun, len(self.listener.half_open), self.clock.getDelayedCalls()), ([], 0, []))
+
+    def test_a_stranger_has_little_room(self) -> None:
+        """Longer messages are for agents that have introduced themselves."""
+        client = Client(self.listener)
+        client.handshake()
+        client.link.send_message(b"x" * (MAX_FIRST_MESSAGE + 1))
+        client.talk()
+        self.assertTrue(client.closed)
+        self.assertEqual(client.lose(), f"a message is longer than {MAX_FIRST_MESSAGE} bytes")
+        client = Client(self.listener)
+        client.handshake()
+        client.say([STARTUP])
+        self.assertEqual(client.server.max_message, self.listener.config.max_message)
+
+    def test_an_introduction_inflates_to_little(self) -> None:
+        """As an agent with many devices needs, and no more."""
+        for size, begun in ((MAX_INTRODUCTION - 1000, 1), (MAX_INTRODUCTION, 0)):
+            self.begun.clear()
+            client = Client(self.listener)
+            client.handshake()
+            client.say([evolve(STARTUP, host_details={"gpus": "x" * size})])
+            self.assertEqual((len(self.begun), client.closed), (begun, not begun))
 
     def test_a_handshake_that_does_not_end_is_cut(self) -> None:
         """After its deadline; nothing is left of it."""
