@@ -15,6 +15,10 @@ class InvalidHostList(ValueError):
     """A list of servers is empty, or has a malformed or repeated address."""
 
 
+MAX_ADDRESSES = 256
+"""Servers of one list; clusters have a handful."""
+
+
 @frozen
 class HostList:
     """Addresses in the order in which an agent tries them, and the algorithm's name that made the order."""
@@ -52,15 +56,19 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     """
     if not text.strip():
         raise InvalidHostList("the list of servers is empty")
-    addresses: list[str] = []
+    # Counted before anything is looked at: the text may be a stranger's.
+    if text.count(",") >= MAX_ADDRESSES:
+        raise InvalidHostList(f"the list has more than {MAX_ADDRESSES} servers")
+    # In order, each once.
+    addresses: dict[str, None] = {}
     for position, part in enumerate(text.split(","), start=1):
         if not part.strip():
-            raise InvalidHostList(f"address {position} of {text!r} is empty")
+            raise InvalidHostList(f"address {position} of the list is empty")
         try:
             address = normalize_address(part)
         except InvalidAddress as error:
             raise InvalidHostList(f"address {position}: {error}") from error
         if address in addresses:
-            raise InvalidHostList(f"{address} stands twice in {text!r}")
-        addresses.append(address)
+            raise InvalidHostList(f"{address} stands twice in the list")
+        addresses[address] = None
     return tuple(addresses)

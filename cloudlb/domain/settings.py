@@ -48,6 +48,13 @@ class Setting:
         return (Scope.GLOBAL, Scope.CLUSTER) if self.cluster_scope else (Scope.GLOBAL,)
 
 
+MAX_SECONDS = 2**31 - 1
+"""An agent of CloudStack's keeps intervals in a signed 32-bit number of seconds times 1000 in 64 bits."""
+
+MAX_PING_INTERVAL = 86_400
+"""A day: an agent that pings less often is as good as not supervised."""
+
+
 def _addresses(text: str) -> str:
     return ",".join(parse_addresses(text))
 
@@ -59,14 +66,14 @@ def _algorithm(text: str) -> str:
     return name
 
 
-def _whole(least: int) -> Callable[[str], str]:
+def _whole(least: int, most: int = MAX_SECONDS) -> Callable[[str], str]:
     def check(text: str) -> str:
         # isascii: int() also takes digits of other scripts, which no other reader of the value would.
         stripped = text.strip()
         if not (stripped.isascii() and stripped.removeprefix("-").isdigit()):
             raise ValueError(f"{text!r} is not a whole number of seconds")
-        if not least <= int(stripped) <= MAX_SECONDS:
-            raise ValueError(f"{stripped} is not between {least} and {MAX_SECONDS} seconds")
+        if len(stripped) > len(str(MAX_SECONDS)) or not least <= int(stripped) <= most:
+            raise ValueError(f"{stripped[:20]} is not between {least} and {most} seconds")
         return str(int(stripped))
 
     return check
@@ -78,9 +85,6 @@ def _truth(text: str) -> str:
         raise ValueError(f"{text!r} is neither true nor false")
     return value
 
-
-MAX_SECONDS = 2**31 - 1
-"""An agent of CloudStack's keeps intervals in a signed 32-bit number of seconds times 1000 in 64 bits."""
 
 HOST = "host"
 LB_ALGORITHM = "indirect.agent.lb.algorithm"
@@ -124,7 +128,7 @@ SETTINGS: Mapping[str, Setting] = {
             category="Advanced",
             description="Seconds between an agent's pings. Agents take a new value with their next connection.",
             type="Number",
-            check=_whole(1),
+            check=_whole(1, most=MAX_PING_INTERVAL),
         ),
         Setting(
             name=AUTH_STRICTNESS,

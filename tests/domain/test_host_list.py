@@ -33,16 +33,26 @@ class HostLists(SynchronousTestCase):
         for text, message in (
             ("", "the list of servers is empty"),
             (" @static", "the list of servers is empty"),
-            ("a,,b", "address 2 of 'a,,b' is empty"),
-            ("a,", "address 2 of 'a,' is empty"),
+            ("a,,b", "address 2 of the list is empty"),
+            ("a,", "address 2 of the list is empty"),
             ("a,b c", "address 2: 'b c' is neither"),
             ("a,127.0.0.300", "address 2: '127.0.0.300' is neither"),
-            ("a,b,A", "a stands twice in 'a,b,A'"),
+            ("a,b,A", "a stands twice in the list"),
             ("::1,[0::1]", "::1 stands twice"),
         ):
             with self.assertRaises(InvalidHostList) as caught:
                 HostList.parse(text)
             self.assertIn(message, str(caught.exception))
+
+    def test_a_hostile_list(self) -> None:
+        """A stranger's text is refused by its length, at once, and is not quoted."""
+        names = ",".join(f"server-{number}" for number in range(100_000))
+        with self.assertRaises(InvalidHostList) as caught:
+            HostList.parse(names)
+        self.assertEqual(str(caught.exception), "the list has more than 256 servers")
+        with self.assertRaises(InvalidHostList) as caught:
+            HostList.parse("!" * 100_000)
+        self.assertTrue(len(str(caught.exception)) < 200)
 
     @given(
         st.lists(ADDRESSES, min_size=1, max_size=6, unique_by=normalize_address),

@@ -47,7 +47,7 @@ class Values(SynchronousTestCase):
         """What would strand the fleet, or means nothing, is refused with the setting's name and the reason."""
         for name, text, reason in (
             (HOST, "", "empty"),
-            (HOST, " , ", "address 1 of ' , ' is empty"),
+            (HOST, " , ", "address 1 of the list is empty"),
             (HOST, "a,a", "a stands twice"),
             (HOST, "a,b:8250", "address 2: 'b:8250'"),
             (HOST, "a@static", "address 1: 'a@static'"),
