@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from cloudlb.agents.admission import Admission
+from cloudlb.agents.claims import Claims
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
@@ -76,8 +77,16 @@ class Server(Service):
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
         self.directory = Directory(database, self.bus, reactor)
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
+        self.claims = Claims(database, self.settings, reactor)
         self.admission = Admission(
-            database, self.settings, self.directory, self.lists, reactor, rng, max_message=config.max_message
+            database,
+            self.settings,
+            self.claims,
+            self.directory,
+            self.lists,
+            reactor,
+            rng,
+            max_message=config.max_message,
         )
         self.operations = Operations(database, self.bus, self.directory, reactor)
         if channel_factory is None:
@@ -109,10 +118,12 @@ class Server(Service):
         try:
             await self.database.start()
             await self.membership.join()
-            self.admission.server_id = self.operations.server_id = self.membership.own.id
+            self.claims.server_id = self.directory.server_id = self.operations.server_id = self.membership.own.id
             await self.settings.load()
             await self.bus.start()
             await self.settings.load()
+            self.settings.start()
+            self.directory.start()
             self.admission.liveness.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
@@ -145,10 +156,11 @@ class Server(Service):
         await self._starting
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        self.settings.stop()
         self.lists.stop()
         self.listener.close()
-        await self.directory.dismiss("the server is stopping")
-        self.admission.close()
+        await self.admission.stop()
+        await self.directory.stop()
         await self.admission.liveness.stop()
         await self.membership.leave()
         self.bus.stop()

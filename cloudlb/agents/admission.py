@@ -8,6 +8,9 @@
 6. ReadyCommand, with the list only where the agent holds another one.
 7. ReadyAnswer: the host is Up.
 
+A host that moves here and is Up on another server is taken over only after step 6 was answered: whatever fails before
+that, it stays where it is, and nobody notices.
+
 A refusal makes CloudStack's agent exit, so only what lasts is refused; where the database fails, the link is closed
 and the agent comes back by itself.
 """
@@ -15,24 +18,25 @@ and the agent comes back by itself.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable, Attache
-from cloudlb.agents.directory import ADMITTED, Directory
+from cloudlb.agents.claims import Claim, Claims
+from cloudlb.agents.directory import Directory
 from cloudlb.agents.introduction import Introduction, Refusal, introduce
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.liveness import PING_TIMEOUT, Liveness
-from cloudlb.domain.balancing import Algorithm
-from cloudlb.domain.models import Host, HostId, HostStatus, ServerId, ZoneId
-from cloudlb.domain.ports import Admission as AdmissionRow
-from cloudlb.domain.ports import Refused, Store, StoreUnavailable, Transaction
-from cloudlb.net.batch import Batch
+from cloudlb.domain.models import HostStatus
+from cloudlb.domain.ports import Refused, Store, StoreUnavailable
 from cloudlb.net.link_protocol import LinkProtocol
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import (
     Answer,
@@ -48,16 +52,9 @@ from cloudlb.wire import (
 
 READY_TIMEOUT = 60.0
 """Seconds that an agent has to answer ReadyCommand [CloudStack: ready.command.wait]."""
-_BATCH = 100
-"""Most admissions in one transaction: tens of milliseconds of the writer's time."""
-
-
-@frozen
-class _Admitted:
-    host: Host
-    rank: int
-    algorithm: Algorithm
-    """The one that the rank was looked up for."""
+STOP_TIMEOUT = 3.0
+"""Seconds that links have to end, and admissions under way, when the server stops."""
+_POLL = 0.02
 
 
 class Admission:
@@ -69,6 +66,7 @@ class Admission:
         self,
         store: Store,
         settings: LiveSettings,
+        claims: Claims,
         directory: Directory,
         lists: Lists,
         clock: IReactorTime,
@@ -76,24 +74,23 @@ class Admission:
         *,
         max_message: int,
     ) -> None:
-        self._store = store
         self._settings = settings
+        self._claims = claims
         self._directory = directory
         self._lists = lists
         self._clock = clock
         self._rng = rng
         self._max_message = max_message
-        self._rows: Batch[AdmissionRow, _Admitted | Refused] = Batch(self._write, _BATCH)
-        self.server_id = ServerId(0)
-        """Set when the server has joined its cluster, before it listens."""
         self._attaches: set[Attache] = set()
+        self._under_way: set[Deferred[None]] = set()
+        self._sparse_log = SparseLog(clock, self.log)
         self.liveness = Liveness(store, clock, self._silent)
 
     def begin(self, link: LinkProtocol, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Take over a link whose agent has introduced itself."""
         introduction = introduce(startups, link.channel.peer_certificate)
         if isinstance(introduction, Refusal):
-            self.log.warn("{peer} is refused: {reason}", peer=link.peer_address, reason=introduction.reason)
+            self._sparse_log.info("{peer} is refused: {reason}", peer=link.peer_address, reason=introduction.reason)
             refused = StartupAnswer(result=False, details=introduction.reason)
             link.send(self._response(header, -1, [refused]))
             link.close()
@@ -103,7 +100,7 @@ class Admission:
             self,
             self._clock,
             self._rng,
-            server_id=self.server_id,
+            server_id=self._claims.server_id,
             guid=introduction.facts.guid,
             ping_interval=self._settings.current.ping_interval,
             held=introduction.held,
@@ -114,12 +111,15 @@ class Admission:
         self.liveness.heard(attache)
         answer = StartupAnswer(host_id=0, host_name="", host_uuid="", ping_interval=attache.ping_interval)
         link.send(self._response(header, -1, [answer]))
-        spawn(self._admit(attache, introduction), self.log, "admit an agent")
+        self._spawn(attache, self._admit(attache, introduction))
 
-    def close(self) -> None:
-        """Drop the agents that are not in the directory: not admitted yet, or superseded."""
+    async def stop(self) -> None:
+        """Drop every agent, and return when all of them are gone and no admission is under way."""
+        end = self._clock.seconds() + STOP_TIMEOUT
         for attache in list(self._attaches):
             attache.close("the server is stopping")
+        while (self._attaches or self._under_way) and self._clock.seconds() < end:
+            await deferLater(self._clock, _POLL)
 
     # What an attache tells.
 
@@ -131,23 +131,28 @@ class Admission:
         """Servers known to be down."""
         return self._lists.avoid_list()
 
+    def misbehaved(self, attache: Attache, what: str) -> None:
+        """Note what an agent can repeat at will."""
+        self._sparse_log.info("{attache}: {what}", attache=attache, what=what)
+
     def started_again(self, attache: Attache, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Answer each command, and admit the host anew on the same link."""
         introduction = introduce(startups, attache.link.channel.peer_certificate)
         if isinstance(introduction, Refusal) or introduction.facts.guid != attache.guid:
             attache.close("StartupCommands that do not fit the agent of this link")
-            return
-        if attache.admitting:
+        elif attache.admitting:
             attache.close("StartupCommands while the last ones are still being looked at")
-            return
-        attache.admitting = True
-        host = attache.host
-        answer = StartupAnswer(
-            host_id=host.id, host_name=host.facts.name, host_uuid=host.uuid, ping_interval=attache.ping_interval
-        )
-        attache.answer(header, [answer] * len(startups))
-        attache.held = introduction.held
-        spawn(self._admit(attache, introduction), self.log, "admit an agent again")
+        elif not attache.owns_host:
+            attache.close("StartupCommands on a link that another session has replaced")
+        else:
+            attache.admitting = True
+            host = attache.host
+            answer = StartupAnswer(
+                host_id=host.id, host_name=host.facts.name, host_uuid=host.uuid, ping_interval=attache.ping_interval
+            )
+            attache.answer(header, [answer] * len(startups))
+            attache.held = introduction.held
+            self._spawn(attache, self._connect(attache, introduction))
 
     def lost(self, attache: Attache, reason: str) -> None:
         """The link of an attache is gone."""
@@ -160,43 +165,62 @@ class Admission:
 
     # The steps.
 
-    async def _admit(self, attache: Attache, introduction: Introduction) -> None:
-        row = AdmissionRow(
-            facts=introduction.facts,
-            location=introduction.location,
-            server_id=self.server_id,
-            transferred=introduction.transferred,
-        )
+    def _spawn(self, attache: Attache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
+        under_way = spawn(self._see_through(attache, steps), self.log, "admit an agent")
+        self._under_way.add(under_way)
+        under_way.addBoth(lambda _: self._under_way.discard(under_way))
+
+    async def _see_through(self, attache: Attache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Whatever goes wrong, no link stays that belongs to nobody; the agent tries again by itself."""
         try:
-            admitted = await self._rows.add(row)
-        except Exception as error:
-            # The agent tries again by itself; what is wrong is the server's.
-            attache.close(f"the admission could not be written: {error}")
-            if not isinstance(error, StoreUnavailable):
-                raise
-            return
-        if isinstance(admitted, Refused):
-            self.log.warn("{attache} is refused: {reason}", attache=attache, reason=admitted.reason)
-            self._refuse(attache, admitted.reason)
-            return
-        while admitted.algorithm is not self._settings.current.algorithm:
-            # It changed while the row was written, so the rank may be one that nobody looked up.
-            admitted = await self._look_up_rank(admitted.host)
-        attache.admit(admitted.host)
+            await steps
+        except AgentUnavailable:
+            # Its link is gone, which `lost` was told of.
+            pass
+        except AgentTimedOut:
+            attache.close(f"no answer to ReadyCommand within {READY_TIMEOUT:.0f} s")
+        except StoreUnavailable as error:
+            self._sparse_log.info("{attache} cannot be admitted: {error}", attache=attache, error=error)
+            attache.close("the database is unavailable")
+        except BaseException:
+            attache.close("internal error")
+            raise
+
+    async def _admit(self, attache: Attache, introduction: Introduction) -> None:
+        standing = await self._claims.standing(introduction)
+        if standing is None:
+            await self._connect(attache, introduction)
+        else:
+            await self._transfer(attache, introduction, standing)
+
+    async def _connect(self, attache: Attache, introduction: Introduction) -> None:
+        """Take the host, then make its agent ready."""
+        if await self._take(attache, introduction) and await self._make_ready(attache):
+            await self._up(attache)
+
+    async def _transfer(self, attache: Attache, introduction: Introduction, standing: Claim) -> None:
+        """Make the agent ready, then take the host: until then it is the other server's, whatever fails here."""
+        attache.expect(standing.host, standing.rank)
+        if await self._make_ready(attache) and await self._take(attache, introduction):
+            await self._up(attache)
+
+    async def _take(self, attache: Attache, introduction: Introduction) -> bool:
+        """Begin the session; whether it came to that."""
+        claim = await self._claims.take(introduction)
+        if isinstance(claim, Refused):
+            self._sparse_log.info("{attache} is refused: {reason}", attache=attache, reason=claim.reason)
+            self._refuse(attache, claim.reason)
+            return False
+        attache.admit(claim.host, claim.rank)
         if not attache.connected:
-            await self._directory.set_status(attache, HostStatus.DISCONNECTED)
-            return
-        if self._directory.enter(attache):
-            await self._make_ready(attache, admitted.rank)
+            self._directory.disconnected(attache, "the link was lost while the host was admitted")
+            return False
+        return self._directory.enter(attache)
 
-    async def _look_up_rank(self, host: Host) -> _Admitted:
-        algorithm = self._settings.current.algorithm
-        places = await self._store.read(lambda txn: self._ranks(txn, algorithm, [host]))
-        return _Admitted(host, places.get(host.id, 0), algorithm)
-
-    async def _make_ready(self, attache: Attache, rank: int) -> None:
+    async def _make_ready(self, attache: Attache) -> bool:
+        """Tell the agent its list and who it is; whether it took it."""
         host = attache.host
-        orders = self._lists.orders(host, rank, attache.held)
+        orders = self._lists.orders(attache)
         attache.avoided = self._lists.avoid_list()
         command = ReadyCommand(
             dc_id=host.zone.id,
@@ -210,18 +234,17 @@ class Admission:
             arch=host.facts.arch or None,
             wait=int(READY_TIMEOUT),
         )
-        try:
-            answers = await attache.send([command], timeout=READY_TIMEOUT, flags=Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
-        except AgentUnavailable:
-            return
-        except AgentTimedOut:
-            attache.close(f"no answer to ReadyCommand within {READY_TIMEOUT:.0f} s")
-            return
+        answers = await attache.send([command], timeout=READY_TIMEOUT, flags=Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
         failure = next((a.details for a in answers if isinstance(a, Answer) and not a.result), None)
         if failure is not None or not answers:
             attache.close(f"the agent is not ready: {failure}")
-            return
+            return False
         attache.held, attache.check_interval = orders.wanted, orders.interval
+        attache.move_due = orders.send_list
+        return True
+
+    async def _up(self, attache: Attache) -> None:
+        host = attache.host
         # Also for a host that was Up all along: what the database says of the session decides who has it.
         if not await self._directory.set_status(attache, HostStatus.UP):
             self._directory.leave(attache)
@@ -230,8 +253,7 @@ class Admission:
         self.log.info(
             "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session
         )
-        if orders.send_list:
-            self._lists.move_to_preferred(attache)
+        self._lists.check(attache)
 
     def _refuse(self, attache: Attache, reason: str) -> None:
         """Say why, in the form that CloudStack's agent understands [AgentManagerImpl.sendReadyAndGetReady...]."""
@@ -249,34 +271,9 @@ class Admission:
     def _response(self, header: Header, via: int, answers: Sequence[Answer]) -> bytes:
         return write_packet(
             sequence=header.sequence,
-            server_id=self.server_id,
+            server_id=self._claims.server_id,
             agent_id=header.agent_id,
             via=via,
             flags=response_flags(header),
             body=write_contents(answers),
         )
-
-    async def _write(self, rows: list[AdmissionRow]) -> Sequence[_Admitted | Refused]:
-        algorithm, now = self._settings.current.algorithm, self._clock.seconds()
-
-        def work(txn: Transaction) -> Sequence[_Admitted | Refused]:
-            results = [txn.hosts.admit(row, now) for row in rows]
-            hosts = [result for result in results if isinstance(result, Host)]
-            places = self._ranks(txn, algorithm, hosts)
-            if hosts:
-                txn.bus.publish(ADMITTED, {"hosts": {str(host.id): host.session for host in hosts}}, now)
-            return [
-                _Admitted(result, places.get(result.id, 0), algorithm) if isinstance(result, Host) else result
-                for result in results
-            ]
-
-        return await self._store.run(work)
-
-    @staticmethod
-    def _ranks(txn: Transaction, algorithm: Algorithm, hosts: Sequence[Host]) -> Mapping[HostId, int]:
-        if algorithm is not Algorithm.ROUNDROBIN:
-            return {}
-        zones: dict[ZoneId, list[HostId]] = {}
-        for host in hosts:
-            zones.setdefault(host.zone.id, []).append(host.id)
-        return {host_id: place for zone, ids in zones.items() for host_id, place in txn.hosts.places(zone, ids).items()}

@@ -74,6 +74,10 @@ class AttacheOwner(Protocol):
         """Servers that agents had better not try now."""
         ...
 
+    def misbehaved(self, attache: Attache, what: str) -> None:
+        """The agent sent what makes no sense."""
+        ...
+
     def started_again(self, attache: Attache, header: Header, startups: Sequence[StartupCommand]) -> None:
         """The agent sent StartupCommands on the link that had been admitted."""
         ...
@@ -115,10 +119,13 @@ class Attache:
         """The servers that the agent was told to avoid last."""
         self.superseded = False
         self.connected = True
-        self.leaving: str | None = None
-        """The reason of the ShutdownCommand that announced the end of the link."""
         self.admitting = True
         """An admission is under way, the first one or that of a host that starts over."""
+        self.rank = 0
+        """The host's place in its zone, as far as the algorithm asks for it."""
+        self.parting: str | None = None
+        """Why this end or the agent, by a ShutdownCommand, has ended the link."""
+        self._claimed = False
         self._host: Host | None = None
         self._owner = owner
         self._clock = clock
@@ -139,23 +146,23 @@ class Attache:
         return self._host
 
     @property
-    def admitted(self) -> bool:
-        """Whether the host is known."""
-        return self._host is not None
+    def claimed(self) -> bool:
+        """Whether a session of the host was begun for this link and no newer one is known."""
+        return self._claimed and not self.superseded
 
     @property
     def owns_host(self) -> bool:
         """Whether this link speaks for the host."""
-        return self._host is not None and self.connected and not self.superseded
+        return self.claimed and self.connected
 
-    @property
-    def in_flight(self) -> int:
-        """Requests that wait for their answers."""
-        return len(self._exchange)
+    def expect(self, host: Host, rank: int) -> None:
+        """Take the row of a host that moves here, and is another server's until its agent is ready."""
+        self._host, self.rank = host, rank
 
-    def admit(self, host: Host) -> None:
+    def admit(self, host: Host, rank: int) -> None:
         """Take the row that an admission made."""
-        self._host = host
+        self._host, self.rank = host, rank
+        self._claimed = True
         self.admitting = False
 
     def send(
@@ -171,7 +178,7 @@ class Attache:
             The answers, or a failure: AgentUnavailable, AgentTimedOut, or CancelledError.
         """
         waiter: Deferred[Answers] = Deferred()
-        if not self.owns_host:
+        if not self.connected or self.superseded:
             waiter.errback(AgentUnavailable(f"{self.guid} is not connected here"))
             return waiter
         sequence = self._exchange.open(waiter, self._clock.seconds() + timeout)
@@ -190,7 +197,15 @@ class Attache:
 
     def close(self, reason: str) -> None:
         """End the link now; what is under way fails."""
+        self.parting = self.parting or reason
         self.link.abort(reason)
+
+    def send_away(self, reason: str) -> None:
+        """Tell the agent to stay away, and end the link [ShutdownCommand]."""
+        self.parting = reason
+        flags = Flag.REQUEST | Flag.FROM_SERVER
+        self._send(-1, flags, self.host.id, self.host.id, write_contents([ShutdownCommand(reason=reason)]))
+        self.link.close()
 
     # What the link says.
 
@@ -219,7 +234,7 @@ class Attache:
             self._timeout = None
         for waiter in self._exchange.drain():
             waiter.errback(AgentUnavailable(f"the link to {self.guid} was lost: {reason}"))
-        self._owner.lost(self, self.leaving or reason)
+        self._owner.lost(self, self.parting or reason)
 
     def _requested(self, header: Header, body: bytes) -> None:
         try:
@@ -231,7 +246,7 @@ class Attache:
                 return
             contents = read_contents(body)
         except BodyError as error:
-            self.log.warn("{attache}: a request that does not parse: {error}", attache=self, error=error)
+            self._owner.misbehaved(self, f"a request that does not parse: {error}")
             self.answer(header, [Answer(result=False, details=str(error))])
             return
         first = contents[0] if contents else None
@@ -241,7 +256,7 @@ class Attache:
             )
         elif isinstance(first, ShutdownCommand):
             # It gets no answer [AgentManagerImpl.AgentHandler].
-            self.leaving = f"the agent shut down ({first.reason or 'no reason given'})"
+            self.parting = f"the agent shut down ({first.reason or 'no reason given'})"
             self.link.close()
         else:
             self.answer(header, [_reply(content) for content in contents])

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import Attache
-from cloudlb.domain.models import HostId, HostStatus, Session
-from cloudlb.domain.ports import Bus, Store, Transaction
+from cloudlb.domain.models import HostId, HostStatus, ServerId, Session
+from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
+from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 
 ADMITTED = "host.admitted"
-"""Sessions that a server has begun: {"hosts": {host id: session}}."""
+"""Sessions that a server has begun: {"server_id", "hosts": {host id: session}}."""
 REMOVED = "host.removed"
 """A host was deleted: {"host_id"}."""
 
@@ -24,11 +25,28 @@ _BATCH = 200
 """Most status changes in one transaction: a few milliseconds of the writer's time."""
 
 
+GRACE = 1.0
+"""Seconds that a lost link has to turn out as one that its agent has left for another server, whose claim of the host
+is on its way to the database. Ends that were announced need none."""
+TURN = 0.5
+"""Seconds between looks for what is due."""
+
+
 @frozen
 class _Change:
     host_id: HostId
     session: Session
     status: HostStatus
+
+
+@frozen
+class _Loss:
+    """A host whose link is gone, until that is written."""
+
+    change: _Change
+    name: str
+    reason: str
+    due: float
 
 
 class Directory:
@@ -40,8 +58,12 @@ class Directory:
         self._store = store
         self._clock = clock
         self._attaches: dict[HostId, Attache] = {}
+        self.server_id = ServerId(0)
+        """Set when the server has joined its cluster."""
         self._changes: Batch[_Change, bool] = Batch(self._write, _BATCH)
-        bus.subscribe(ADMITTED, self._admitted_elsewhere)
+        self._losses: list[_Loss] = []
+        self._turns = Periodic(clock, "write lost hosts", self.write_losses)
+        bus.subscribe(ADMITTED, self._admitted)
         bus.subscribe(REMOVED, self._removed)
 
     def __len__(self) -> int:
@@ -69,21 +91,12 @@ class Directory:
 
     def leave(self, attache: Attache) -> None:
         """Forget an attache whose link is gone."""
-        if attache.admitted and self._attaches.get(attache.host.id) is attache:
+        if attache.claimed and self._attaches.get(attache.host.id) is attache:
             del self._attaches[attache.host.id]
 
     async def set_status(self, attache: Attache, status: HostStatus) -> bool:
         """Write the host's status if the attache's session is still the latest; say whether it was."""
         return await self._changes.add(_Change(attache.host.id, attache.host.session, status))
-
-    async def dismiss(self, reason: str) -> None:
-        """Close every link; their hosts are Disconnected until another server has them."""
-        attaches = list(self)
-        self._attaches.clear()
-        for attache in attaches:
-            attache.superseded = True
-            attache.close(reason)
-        await self._write([_Change(a.host.id, a.host.session, HostStatus.DISCONNECTED) for a in attaches])
 
     async def _write(self, changes: list[_Change]) -> Sequence[bool]:
         now = self._clock.seconds()
@@ -93,7 +106,10 @@ class Directory:
 
         return await self._store.run(work)
 
-    def _admitted_elsewhere(self, payload: Mapping[str, Any]) -> None:
+    def _admitted(self, payload: Mapping[str, Any]) -> None:
+        if payload["server_id"] == self.server_id:
+            # Entered by the admission itself, which may not have heard of its own commit yet.
+            return
         for host_id, session in payload["hosts"].items():
             attache = self._attaches.get(HostId(int(host_id)))
             if attache is not None and attache.host.session < session:
@@ -104,19 +120,47 @@ class Directory:
         attache = self._attaches.pop(HostId(payload["host_id"]), None)
         if attache is not None:
             attache.superseded = True
-            attache.close("the host was deleted")
+            attache.send_away("deleteHost")
 
     def disconnected(self, attache: Attache, reason: str) -> None:
         """An attache's link is gone: the host is Disconnected, unless another session has it."""
-        owned = attache.admitted and not attache.superseded
+        owned = attache.claimed
         self.leave(attache)
-        if owned:
-            spawn(self._write_disconnected(attache, reason), self.log, "write a host's status")
+        if not owned:
+            return
+        host, now = attache.host, self._clock.seconds()
+        change = _Change(host.id, host.session, HostStatus.DISCONNECTED)
+        due = now if attache.parting else now + GRACE
+        self._losses.append(_Loss(change, host.facts.name, reason, due))
+        if attache.parting:
+            spawn(self.write_losses(), self.log, "write lost hosts")
 
-    async def _write_disconnected(self, attache: Attache, reason: str) -> None:
-        name = attache.host.facts.name
-        if await self.set_status(attache, HostStatus.DISCONNECTED):
-            self.log.info("host {name} lost its agent: {reason}", name=name, reason=reason)
-        else:
-            # The newer session's message is still on its way here.
-            self.log.info("host {name} has left for a newer session", name=name)
+    async def write_losses(self) -> None:
+        """Write what is due; what the database does not take stays for the next time."""
+        now = self._clock.seconds()
+        due = [loss for loss in self._losses if loss.due <= now]
+        if not due:
+            return
+        self._losses = [loss for loss in self._losses if loss.due > now]
+        # Through the same batches as every status, behind what was written of these sessions before.
+        writes = [self._changes.add(loss.change) for loss in due]
+        for loss, write in zip(due, writes, strict=True):
+            try:
+                written = await write
+            except StoreUnavailable:
+                self._losses.append(loss)
+                continue
+            if written:
+                self.log.info("host {name} lost its agent: {reason}", name=loss.name, reason=loss.reason)
+            else:
+                self.log.info("host {name} has left for a newer session", name=loss.name)
+
+    def start(self) -> None:
+        """Begin to write what is due."""
+        self._turns.start(TURN)
+
+    async def stop(self) -> None:
+        """Write everything that is left."""
+        self._turns.stop()
+        self._losses = [evolve(loss, due=self._clock.seconds()) for loss in self._losses]
+        await self.write_losses()

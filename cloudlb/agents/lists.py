@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable, Attache
@@ -22,8 +22,8 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
-from cloudlb.domain.models import Host, HostId, ZoneId
-from cloudlb.domain.ports import Store, Transaction
+from cloudlb.domain.models import HostId, ZoneId
+from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import Answer, Flag, SetupMSListCommand
@@ -34,6 +34,8 @@ LISTS_PER_TICK = 100
 """1,000 lists a second: about a tenth of a core."""
 MOVES_PER_TICK = 5
 """50 moves a second from one server: each costs another server a handshake and an admission."""
+RETRY = 5.0
+"""Seconds until lists are computed again that could not be for want of the database."""
 ANSWER_TIMEOUT = 60.0
 """Seconds that an agent has to acknowledge a list [IndirectAgentLBServiceImpl]."""
 
@@ -85,18 +87,19 @@ class Lists:
         self._rng = rng
         self._to_tell: deque[Attache] = deque()
         self._to_move: deque[Attache] = deque()
-        self._ranks: Mapping[HostId, int] = {}
         self._changes = 0
+        self._clock = clock
+        self._retry: IDelayedCall | None = None
         self._ticks = Periodic(clock, "send lists to agents", self._tick)
         self._ticking = False
         settings.observe(self._look_again)
         peers.observe(self._look_again)
 
-    def orders(self, host: Host, rank: int, held: HostList | None) -> Orders:
+    def orders(self, attache: Attache) -> Orders:
         """Decide what a host's agent should hold, given what it holds."""
-        settings = self._settings.current
+        settings, host, held = self._settings.current, attache.host, attache.held
         algorithm = settings.algorithm
-        wanted = host_list_for(algorithm, settings.servers, Place(host.facts.guid, rank), self._rng)
+        wanted = host_list_for(algorithm, settings.servers, Place(host.facts.guid, attache.rank), self._rng)
         current = held is not None and is_current(algorithm, wanted, held)
         interval = settings.check_interval(host.cluster.id if host.cluster else None)
         return Orders(held if current and held else wanted, interval, not current)
@@ -105,12 +108,14 @@ class Lists:
         """Servers of ``host`` that are known to be down."""
         return self._peers.avoid(self._settings.current.servers)
 
-    def move_to_preferred(self, attache: Attache) -> None:
-        """Have an agent that got a new list go to its head, in its turn."""
-        self._to_move.append(attache)
-        self._work()
+    def check(self, attache: Attache) -> None:
+        """Look at an agent that has confirmed something: what it should hold may have changed meanwhile."""
+        if not self._tell(attache) and attache.move_due:
+            self._to_move.append(attache)
+            self._work()
 
     def _look_again(self) -> None:
+        self._cancel_retry()
         spawn(self.propagate(), self.log, "propagate lists")
 
     async def propagate(self) -> None:
@@ -118,10 +123,16 @@ class Lists:
         self._changes += 1
         change, algorithm = self._changes, self._settings.current.algorithm
         zones = {attache.host.zone.id for attache in self._directory}
-        places = await self._store.read(lambda txn: ranks(txn, algorithm, zones))
+        try:
+            places = await self._store.read(lambda txn: ranks(txn, algorithm, zones))
+        except StoreUnavailable as error:
+            self.log.warn("lists cannot be computed, trying again: {error}", error=error)
+            self._retry = self._clock.callLater(RETRY, self._look_again)
+            return
         if change != self._changes:
             return
-        self._ranks = places
+        for attache in self._directory:
+            attache.rank = places.get(attache.host.id, attache.rank)
         # A later change starts over; who holds the right list by then is passed over.
         self._to_tell = deque(self._directory)
         self._to_move.extend(attache for attache in self._directory if attache.move_due)
@@ -132,6 +143,12 @@ class Lists:
         self._to_tell.clear()
         self._to_move.clear()
         self._rest()
+        self._cancel_retry()
+
+    def _cancel_retry(self) -> None:
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._retry = None
 
     def _work(self) -> None:
         if not self._ticking:
@@ -152,28 +169,33 @@ class Lists:
         if not self._to_tell and not self._to_move:
             self._rest()
 
-    def _tell(self, attache: Attache) -> None:
+    def _tell(self, attache: Attache) -> bool:
+        """Send an agent what it should hold, if that is something else; say whether it is."""
         if not attache.owns_host:
-            return
-        orders = self.orders(attache.host, self._ranks.get(attache.host.id, 0), attache.held)
+            return False
+        orders = self.orders(attache)
         # Who was told to avoid a server that has come back would not return to it before the next ping.
         returned = not set(attache.avoided) <= set(self.avoid_list())
-        if orders.send_list or orders.interval != attache.check_interval or returned:
+        differs = orders.send_list or orders.interval != attache.check_interval or returned
+        if differs:
             spawn(self._send(attache, orders), self.log, "send a list")
+        return differs
 
     async def _send(self, attache: Attache, orders: Orders) -> None:
-        if await self._setup(attache, orders.wanted, orders.interval, trigger=False) and orders.send_list:
-            self.move_to_preferred(attache)
+        if await self._setup(attache, orders.wanted, orders.interval, trigger=False):
+            attache.move_due |= orders.send_list
+            self.check(attache)
 
     def _trigger(self, attache: Attache) -> bool:
         """Send the agent to the head of its list, if there is somebody; say whether it was sent."""
-        held, attache.move_due = attache.held, False
-        if not attache.owns_host or held is None or attache.check_interval is None:
+        held = attache.held
+        if not attache.owns_host or not attache.move_due or held is None or attache.check_interval is None:
             return False
+        if not self._peers.is_own(held.preferred) and not self._peers.is_alive(held.preferred):
+            # Due again when the server comes up.
+            return False
+        attache.move_due = False
         if self._peers.is_own(held.preferred):
-            return False
-        if not self._peers.is_alive(held.preferred):
-            attache.move_due = True
             return False
         self.log.info("host {name} is sent to {server}", name=attache.host.facts.name, server=held.preferred)
         spawn(self._setup(attache, held, attache.check_interval, trigger=True), self.log, "move an agent")

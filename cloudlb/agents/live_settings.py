@@ -15,9 +15,13 @@ from twisted.logger import Logger
 from cloudlb.domain.models import ClusterId, ServerState
 from cloudlb.domain.ports import Bus, Store, Transaction
 from cloudlb.domain.settings import HOST, InvalidSetting, Settings, check_value, setting_named
+from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 
 TOPIC = "settings"
+RELOAD_INTERVAL = 30.0
+"""Seconds between looks at the database without being told to: after an outage, or a suspension that outlasted the
+bus's memory, a server must not go on with old settings."""
 
 
 class LiveSettings:
@@ -30,9 +34,18 @@ class LiveSettings:
         self._store = store
         self._clock = clock
         self._observers: list[Callable[[], None]] = []
+        self._reloads = Periodic(clock, "reload the settings", self.load)
         self._started = 0
         self._applied = 0
         bus.subscribe(TOPIC, self._changed)
+
+    def start(self) -> None:
+        """Follow the database also where a message of the bus was missed."""
+        self._reloads.start(RELOAD_INTERVAL)
+
+    def stop(self) -> None:
+        """Follow it no more."""
+        self._reloads.stop()
 
     def observe(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called after every change of ``current``."""
@@ -115,5 +128,5 @@ def _check_reachable(txn: Transaction, addresses: str, now: float) -> None:
         names = ", ".join(server.address for server in live) or "none"
         raise InvalidSetting(
             f"{HOST}: no live management server answers to any of {addresses} (live: {names}); "
-            "every agent would be stranded. Force it if the servers are about to start"
+            "every agent would be stranded. Force it (forced=true) if the servers are about to start"
         )

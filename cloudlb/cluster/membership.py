@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb._version import __version__
-from cloudlb.domain.models import HEARTBEAT_INTERVAL, Server, ServerId, ServerState
-from cloudlb.domain.ports import Store, Transaction
+from cloudlb.domain.models import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, Server, ServerId, ServerState
+from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.net.periodic import Periodic
 
 
@@ -33,6 +33,8 @@ class Membership:
         self._up: frozenset[str] = frozenset()
         self._down: frozenset[str] = frozenset()
         self._observers: list[Callable[[], None]] = []
+        self._last_beat = 0.0
+        self._outage = False
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
 
     @property
@@ -63,6 +65,7 @@ class Membership:
             return own, txn.servers.all()
 
         self._own, servers = await self._store.run(work)
+        self._last_beat = self._clock.seconds()
         self._look(servers)
         self._heartbeats.start(HEARTBEAT_INTERVAL)
 
@@ -93,13 +96,25 @@ class Membership:
         return tuple(address for address in addresses if address in self._down) if self._down else ()
 
     async def _beat(self) -> None:
-        own, now = self.own.id, self._clock.seconds()
+        own = self.own.id
 
         def work(txn: Transaction) -> tuple[bool, Sequence[Server]]:
-            return txn.servers.heartbeat(own, now), txn.servers.all()
+            # The time of the write and not of the call: it may have waited long for a busy database.
+            return txn.servers.heartbeat(own, self._clock.seconds()), txn.servers.all()
 
-        known, servers = await self._store.run(work)
-        self._look(servers)
+        try:
+            known, servers = await self._store.run(work)
+        except StoreUnavailable as error:
+            if not self._outage:
+                self.log.warn("no heartbeat while the database is unavailable: {error}", error=error)
+            self._outage = True
+            return
+        self._outage = False
+        late = self._clock.seconds() - self._last_beat > HEARTBEAT_THRESHOLD / 2
+        self._last_beat = self._clock.seconds()
+        # What held up this heartbeat has held up the others': they get the time of another one.
+        if not late:
+            self._look(servers)
         if not known:
             self.log.warn("the row of this server is gone; registering it again")
             await self.join()

@@ -54,6 +54,8 @@ class FakeLink:
     sent: list[bytes] = field(factory=list)
     ended: str | None = None
     """Why the server closed it."""
+    lost: bool = False
+    """Whether its owner was told that it is gone."""
     owner: object = None
 
     def send(self, message: bytes) -> None:
@@ -84,6 +86,7 @@ class FakeLink:
 
     def lose(self, reason: str = "closed by the peer") -> None:
         """Have the connection end."""
+        self.lost = True
         self.owner.link_lost(self, reason)  # type: ignore[attr-defined]
 
 
@@ -114,6 +117,7 @@ class ServerFixture:
         new = not file.exists()
         if new:
             new_database(file)
+        self.links: list[FakeLink] = []
         self.reactor = MemoryReactorClock()
         self.reactor.advance(1_000_000)
         self.database = Database(f"sqlite:///{file}", writer=InlineExecutor(), reader=InlineExecutor())
@@ -140,6 +144,7 @@ class ServerFixture:
     def startup(self, number: int, link: FakeLink | None = None, **values: Any) -> FakeLink:
         """Have an agent introduce itself."""
         link = link or FakeLink()
+        self.links.append(link)
         startup = StartupRoutingCommand(
             **{
                 "guid": f"guid-{number}-SimulatorResource",
@@ -170,8 +175,12 @@ class ServerFixture:
 
     def stop(self) -> None:
         """Stop the server; nothing may be left on the clock."""
-        self.server.stopService()
-        self.advance(0)
+        if self.server.running:
+            self.server.stopService()
+        for link in self.links:
+            if link.ended is not None and not link.lost:
+                link.lose(link.ended)
+        self.advance(4)
 
 
 def _found(txn: Transaction) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.admission import READY_TIMEOUT
 from cloudlb.domain.models import HostStatus, ResourceState
+from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.wire import (
     AgentControlAnswer,
     AgentControlCommand,
@@ -95,11 +97,13 @@ class AdmissionTests(SynchronousTestCase):
         self.assertIsNotNone(link.ended)
 
     def test_a_lost_link_makes_the_host_disconnected(self) -> None:
-        """And the directory forgets it."""
+        """Once no other server has claimed it in time; the directory forgets it at once."""
         link = self.fixture.startup(1)
         self.make_ready(link)
         self.assertEqual(len(self.fixture.server.directory), 1)
         link.lose()
+        self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
+        self.fixture.advance(2)
         self.assertEqual(self.fixture.host(1).status, HostStatus.DISCONNECTED)
         self.assertEqual(len(self.fixture.server.directory), 0)
 
@@ -126,11 +130,74 @@ class AdmissionTests(SynchronousTestCase):
         self.assertIsNotNone(old.ended)
         old.lose()
 
+    def transfer(self) -> FakeLink:
+        """Have the agent of host 1 move here from a link that it still has."""
+        return self.fixture.startup(1, connection_transferred=True, host_id=self.fixture.host(1).id)
+
     def test_a_transferred_host_stays_up(self) -> None:
-        """An agent that moves is Up all the while."""
-        self.make_ready(self.fixture.startup(1))
-        self.fixture.startup(1, connection_transferred=True)
+        """An agent that moves is Up all the while, and taken over when it is ready."""
+        old = self.fixture.startup(1)
+        self.make_ready(old)
+        new = self.transfer()
+        self.assertEqual((self.fixture.host(1).status, self.fixture.host(1).session), (HostStatus.UP, 1))
+        self.make_ready(new)
+        self.assertEqual((self.fixture.host(1).status, self.fixture.host(1).session), (HostStatus.UP, 2))
+        old.lose()
+        self.fixture.advance(3)
         self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
+
+    def test_a_move_that_fails_changes_nothing(self) -> None:
+        """Whatever becomes of the new link before the agent is ready, the old one has the host."""
+        old = self.fixture.startup(1)
+        self.make_ready(old)
+        before = self.fixture.host(1)
+        self.transfer().lose()
+        refused = self.transfer()
+        header, _ = refused.take()[-1]
+        refused.receive([ReadyAnswer(result=False, details="no room")], sequence=header.sequence, flags=RESPONSE)
+        refused.lose()
+        self.fixture.advance(5)
+        self.assertEqual(self.fixture.host(1), evolve(before, last_heard=self.fixture.host(1).last_heard))
+        attache = self.fixture.server.directory.get(before.id)
+        assert attache is not None
+        self.assertIs(attache.link, old)
+        self.assertIsNone(old.ended)
+
+    def test_a_host_that_is_not_up_is_not_transferred(self) -> None:
+        """CloudStack's agent has left its old server by then: it comes like any other."""
+        old = self.fixture.startup(1)
+        self.make_ready(old)
+        old.lose()
+        self.fixture.advance(2)
+        new = self.transfer()
+        self.assertEqual(self.fixture.host(1).status, HostStatus.CONNECTING)
+        self.make_ready(new)
+        self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
+
+    def test_an_agent_is_dropped_when_the_database_fails_it(self) -> None:
+        """It must not stay Connecting for ever: it comes back by itself."""
+        link = self.fixture.startup(1)
+        self.fixture.database.run = lambda work: fail(StoreUnavailable("locked"))  # type: ignore[method-assign]
+        self.make_ready(link)
+        self.assertIn("database", link.ended or "")
+        link.lose()
+        self.fixture.advance(5)
+        del self.fixture.database.run
+        self.fixture.advance(1)
+        self.assertEqual(self.fixture.host(1).status, HostStatus.DISCONNECTED)
+
+    def test_a_stop_while_agents_are_admitted(self) -> None:
+        """Leaves no row that says Up or Connecting."""
+        self.make_ready(self.fixture.startup(1))
+        self.fixture.startup(2)
+        self.fixture.server.stopService()
+        for link in self.fixture.links:
+            self.assertIsNotNone(link.ended)
+            link.lose(link.ended or "")
+        self.fixture.advance(4)
+        again = ServerFixture(self.fixture.folder, "127.0.0.2")
+        self.addCleanup(again.stop)
+        self.assertEqual({again.host(n).status for n in (1, 2)}, {HostStatus.DISCONNECTED})
 
     def test_a_session_that_is_not_the_latest_gives_way(self) -> None:
         """Even where the message of the newer one was missed: the row decides when the host is to become Up."""

@@ -155,6 +155,19 @@ class ListTests(SynchronousTestCase):
         self.fixture.advance(1)
         self.assertEqual(self.orders(link)[0].lb_algorithm, "rendezvous")
 
+    def test_a_change_taken_back_before_the_agent_confirmed_it(self) -> None:
+        """What an agent confirms late is compared with what it should hold by then."""
+        link = self.up(1, f"{','.join(SERVERS)}@static")
+        self.change(LB_ALGORITHM, "roundrobin")
+        self.fixture.advance(0.3)
+        ((header, _),) = link.take()
+        self.change(LB_ALGORITHM, "static")
+        self.fixture.advance(1)
+        self.assertEqual(link.take(), [])
+        link.receive([SetupMSListAnswer()], sequence=header.sequence, flags=RESPONSE)
+        (order,) = self.orders(link)
+        self.assertEqual((order.lb_algorithm, order.ms_list), ("static", SERVERS))
+
     def test_who_avoids_a_server_is_told_when_it_is_back(self) -> None:
         """The agent would not return there before its next ping, and nobody else needs to hear of it."""
         told = self.up(1, f"{','.join(SERVERS)}@static")

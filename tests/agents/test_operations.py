@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.models import HostId, HostStatus, Job, JobStatus
 from cloudlb.domain.ports import NotFound
-from cloudlb.wire import Flag, ReadyAnswer
+from cloudlb.wire import Flag, ReadyAnswer, ShutdownCommand
 from tests.agents.server import FakeLink, ServerFixture
 
 
@@ -50,6 +50,7 @@ class OperationsTests(SynchronousTestCase):
     def test_reconnect_of_a_host_without_an_agent_fails_at_once(self) -> None:
         """There is nobody to tell."""
         self.link.lose()
+        self.holder.advance(2)
         job = self.reconnect()
         self.assertEqual(job.status, JobStatus.FAILED)
         self.assertIn("host-1", job.result["errortext"])
@@ -65,7 +66,9 @@ class OperationsTests(SynchronousTestCase):
             self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id)))
         )
         self.holder.advance(1)
-        self.assertIn("deleted", self.link.ended or "")
+        ((_, shutdown),) = self.link.take()
+        self.assertEqual(shutdown, ShutdownCommand(reason="deleteHost"))
+        self.assertIsNotNone(self.link.ended)
         self.link.lose()
         host = self.successResultOf(self.asked.database.read(lambda txn: txn.hosts.get(self.host_id)))
         assert host is not None

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import cast
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -327,6 +327,8 @@ class ConvergenceTests(SynchronousTestCase):
                 max_examples=int(os.environ.get("CLOUDLB_HISTORIES", "15")),
                 stateful_step_count=16,
                 deadline=None,
+                # To make a failing history short takes minutes: worth it for who hunts, not for a run of all tests.
+                phases=tuple(Phase) if "CLOUDLB_HISTORIES" in os.environ else (Phase.reuse, Phase.generate),
                 print_blob=True,
                 suppress_health_check=list(HealthCheck),
             ),

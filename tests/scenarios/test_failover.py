@@ -124,10 +124,10 @@ class AgentTests(WorldCase):
     """Agents that go and come."""
 
     def test_killed_and_restarted(self) -> None:
-        """A killed agent's host is Disconnected at once; restarted, it is Up on the head of its list."""
+        """A killed agent's host is Disconnected, once no server has claimed it; restarted, Up on the head of its list."""
         world = self.world()
         world.kill_agent(world.agents[2])
-        world.advance(1)
+        world.advance(2)
         self.assertEqual(
             (world.row(world.agents[2]).status.value, world.believers(world.agents[2])), ("Disconnected", [])
         )
