@@ -239,8 +239,10 @@ class Admission:
         if failure is not None or not answers:
             attache.close(f"the agent is not ready: {failure}")
             return False
-        attache.held, attache.check_interval = orders.wanted, orders.interval
-        attache.move_due = orders.send_list
+        attache.check_interval = orders.interval
+        # Ready with a remark: what became of the list is uncertain, so it does not count as held and is sent again.
+        if orders.send_list and not any(a.details for a in answers if isinstance(a, Answer)):
+            attache.held, attache.move_due = orders.wanted, True
         return True
 
     async def _up(self, attache: Attache) -> None:

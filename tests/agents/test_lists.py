@@ -109,6 +109,14 @@ class ListTests(SynchronousTestCase):
         self.assertTrue(order.trigger_host_lb)
         self.assertEqual(order.ms_list[0], "127.0.0.2")
 
+    def test_a_list_that_ready_could_not_bring_is_sent_again(self) -> None:
+        """An agent that is ready but says something of its list is not taken to hold it."""
+        link = self.fixture.startup(1, ms_host_list="127.0.0.1")
+        header, _ = link.take()[-1]
+        link.receive([ReadyAnswer(details="address 2: no")], sequence=header.sequence, flags=RESPONSE)
+        (order,) = self.orders(link)
+        self.assertEqual((order.ms_list, order.trigger_host_lb), (SERVERS, False))
+
     def test_an_agent_off_its_preferred_server_with_the_right_list_stays(self) -> None:
         """It has failed over; the periodic check brings it back, and nothing else."""
         self.change(HOST, "127.0.0.2,127.0.0.1,127.0.0.3")

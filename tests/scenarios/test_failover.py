@@ -124,7 +124,7 @@ class AgentTests(WorldCase):
     """Agents that go and come."""
 
     def test_killed_and_restarted(self) -> None:
-        """A killed agent's host is Disconnected, once no server has claimed it; restarted, Up on the head of its list."""
+        """A killed agent's host is Disconnected once no server has claimed it; restarted, it is Up on its head."""
         world = self.world()
         world.kill_agent(world.agents[2])
         world.advance(2)
