@@ -28,20 +28,21 @@ from cloudlb.wire import (
     Flag,
     Header,
     Opaque,
+    PacketError,
     PingAnswer,
     PingCommand,
     ShutdownCommand,
     StartupCommand,
-    UnsupportedAnswer,
     WireError,
     attache_sequence,
     class_named,
     read_body,
+    read_content,
     read_contents,
     read_elements,
     read_header,
     response_flags,
-    wire_name,
+    unsupported,
     write_contents,
     write_packet,
 )
@@ -50,6 +51,8 @@ Answers = list[Answer | Opaque]
 
 _NO_FLAGS = Flag(0)
 
+MAX_REQUEST = 2 * 2**20
+"""Bytes of an agent's request, inflated: a ping of a host with thousands of VMs. Answers may be longer."""
 LINGER = 2.0
 """Seconds that a superseded link with nothing under way stays open, so that the agent, which has more to say of its
 own move, can close it first."""
@@ -218,11 +221,10 @@ class Attache:
         self._owner.heard(self)
         try:
             header = read_header(message)
-            body = read_body(message, header, self._max_message)
             if header.is_request:
-                self._requested(header, body)
+                self._requested(header, read_body(message, header, min(MAX_REQUEST, self._max_message)))
             else:
-                self._answered(header, body)
+                self._answered(header, message)
         except WireError as error:
             link.abort(str(error))
 
@@ -239,41 +241,47 @@ class Attache:
     def _requested(self, header: Header, body: bytes) -> None:
         try:
             elements = read_elements(body)
-            if elements and issubclass(class_named(elements[0].wire_name) or Opaque, PingCommand):
-                # A ping is quoted back, not looked into.
-                self.avoided = self._owner.avoid_list()
-                self.answer(header, [PingAnswer(command=elements[0].fields, avoid_ms_list=self.avoided)])
-                return
-            contents = read_contents(body)
+            self._take_request(header, elements, class_named(elements[0].wire_name) if elements else None)
         except BodyError as error:
             self._owner.misbehaved(self, f"a request that does not parse: {error}")
             self.answer(header, [Answer(result=False, details=str(error))])
-            return
-        first = contents[0] if contents else None
-        if isinstance(first, StartupCommand):
+
+    def _take_request(self, header: Header, elements: Sequence[Opaque], first: type[Command | Answer] | None) -> None:
+        """Do what the class of the first element asks for; only fields that matter are read."""
+        if first is not None and issubclass(first, PingCommand):
+            # A ping is quoted back, not looked into.
+            self.avoided = self._owner.avoid_list()
+            self.answer(header, [PingAnswer(command=elements[0].fields, avoid_ms_list=self.avoided)])
+        elif first is not None and issubclass(first, StartupCommand):
+            contents = [read_content(element) for element in elements]
             self._owner.started_again(
                 self, header, [content for content in contents if isinstance(content, StartupCommand)]
             )
-        elif isinstance(first, ShutdownCommand):
+        elif first is ShutdownCommand:
             # It gets no answer [AgentManagerImpl.AgentHandler].
-            self.parting = f"the agent shut down ({first.reason or 'no reason given'})"
+            reason = getattr(read_content(elements[0]), "reason", None)
+            self.parting = f"the agent shut down ({reason or 'no reason given'})"
             self.link.close()
         else:
-            self.answer(header, [_reply(content) for content in contents])
+            self.answer(header, [_reply(element) for element in elements])
 
     def answer(self, header: Header, answers: Sequence[Answer]) -> None:
         """Send the response to a request of the agent's."""
         self._send(header.sequence, response_flags(header), header.agent_id, header.via, write_contents(answers))
 
-    def _answered(self, header: Header, body: bytes) -> None:
+    def _answered(self, header: Header, message: bytes) -> None:
         waiter = self._exchange.close(header.sequence)
         if waiter is None:
             self.log.debug("{attache}: nobody waits for answer {sequence}", attache=self, sequence=header.sequence)
             return
         try:
-            answers: Answers = [content for content in read_contents(body) if isinstance(content, Answer | Opaque)]
+            contents = read_contents(read_body(message, header, self._max_message))
+            answers: Answers = [content for content in contents if isinstance(content, Answer | Opaque)]
         except BodyError as error:
             answers = [Answer(result=False, details=f"the agent's answer does not parse: {error}")]
+        except PacketError as error:
+            waiter.errback(AgentUnavailable(f"the answer of {self.guid} broke the protocol: {error}"))
+            raise
         waiter.callback(answers)
         self._close_if_idle()
 
@@ -309,8 +317,8 @@ class Attache:
             self.link.close()
 
 
-def _reply(content: Command | Answer | Opaque) -> Answer:
+def _reply(element: Opaque) -> Answer:
     """Answer what no part of the server asked for."""
-    if isinstance(content, AgentControlCommand):
-        return AgentControlAnswer(result=False, details=f"nothing here listens for {wire_name(content)}")
-    return UnsupportedAnswer(result=False, details=f"Unsupported command issued: {wire_name(content)}.")
+    if issubclass(class_named(element.wire_name) or Opaque, AgentControlCommand):
+        return AgentControlAnswer(result=False, details=f"nothing here listens for {element.wire_name}")
+    return unsupported(element)

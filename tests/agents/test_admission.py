@@ -25,6 +25,7 @@ from cloudlb.wire import (
     StartupAnswer,
     StartupRoutingCommand,
     UnsupportedAnswer,
+    write_packet,
 )
 from tests.agents.server import FakeLink, ServerFixture
 
@@ -309,6 +310,26 @@ class AdmissionTests(SynchronousTestCase):
         waiting = attache.send([CheckHealthCommand()], timeout=5)
         link.lose("gone")
         self.assertIn("gone", str(self.failureResultOf(waiting).value))
+
+    def test_an_answer_that_breaks_the_protocol_fails_its_request(self) -> None:
+        """And ends the link: nobody waits for ever."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
+        assert attache is not None
+        waiting = attache.send([CheckHealthCommand()], timeout=5)
+        ((header, _),) = link.take()
+        answer = write_packet(sequence=header.sequence, server_id=-1, agent_id=-1, via=-1, flags=RESPONSE, body=b"[]")
+        attache.message_received(attache.link, answer + b"more")
+        self.assertIn("broke the protocol", str(self.failureResultOf(waiting).value))
+        self.assertIsNotNone(link.ended)
+
+    def test_a_long_request_is_refused(self) -> None:
+        """Before it is inflated."""
+        link = self.fixture.startup(1)
+        self.make_ready(link)
+        link.receive([ShutdownCommand(detail="x" * 3 * 2**20)], sequence=7)
+        self.assertIn("limit", link.ended or "")
 
     def test_a_request_times_out(self) -> None:
         """A late answer is nobody's."""
