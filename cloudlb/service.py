@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -24,6 +25,7 @@ from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
 from cloudlb.config import ServerConfig
+from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.storage.database import Database
 from cloudlb.wire.link import Channel
@@ -31,6 +33,10 @@ from cloudlb.wire.tls_channel import TlsChannel
 
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted: a dead server's agents come all at once."""
+
+
+STOP_TIMEOUT = 10.0
+"""Seconds for each step of a stop that needs the database."""
 
 
 class TlsChannels:
@@ -160,8 +166,15 @@ class Server(Service):
         self.lists.stop()
         self.listener.close()
         await self.admission.stop()
-        await self.directory.stop()
-        await self.admission.liveness.stop()
-        await self.membership.leave()
+        await self._try("write the hosts that lost their agents", self.directory.stop())
+        await self._try("write when agents were heard last", self.admission.liveness.stop())
+        await self._try("tell the other servers of the stop", self.membership.leave())
         self.bus.stop()
         await self.database.stop()
+
+    async def _try(self, what: str, step: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Take one step of the stop: a database that does not answer must not keep the server from the others."""
+        try:
+            await Deferred.fromCoroutine(step).addTimeout(STOP_TIMEOUT, self._reactor)
+        except (StoreUnavailable, DeferredTimeout) as error:
+            self.log.error("Stopping, but failed to {what}: {error}", what=what, error=error)  # noqa: TRY400 - the reason is enough

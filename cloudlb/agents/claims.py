@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from cloudlb.agents.directory import ADMITTED
 from cloudlb.agents.introduction import Introduction
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.models import Host, HostId, HostStatus, ServerId, ZoneId
-from cloudlb.domain.ports import Admission, Refused, Store, Transaction
+from cloudlb.domain.ports import Admission, Refused, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 
 _BATCH = 100
@@ -31,6 +32,8 @@ class Claim:
 
 class Claims:
     """Begins the sessions of hosts on this server."""
+
+    log = Logger()
 
     def __init__(self, store: Store, settings: LiveSettings, clock: IReactorTime) -> None:
         self._store = store
@@ -53,14 +56,13 @@ class Claims:
 
     async def standing(self, introduction: Introduction) -> Claim | None:
         """The row of a host that moves here and is Up meanwhile, with nothing written; None if it is not so."""
-        host_id, guid = introduction.host_id, introduction.facts.guid
-        if not introduction.transferred or host_id is None:
+        if not introduction.transferred:
             return None
-        algorithm = self._settings.current.algorithm
+        guid, algorithm = introduction.facts.guid, self._settings.current.algorithm
 
         def work(txn: Transaction) -> Claim | None:
-            host = txn.hosts.get(host_id)
-            if host is None or host.facts.guid != guid or host.status is not HostStatus.UP:
+            host = txn.hosts.by_guid(guid)
+            if host is None or host.status is not HostStatus.UP:
                 return None
             return Claim(host, _places(txn, algorithm, [host]).get(host.id, 0), algorithm)
 
@@ -69,8 +71,12 @@ class Claims:
 
     async def _current(self, claim: Claim) -> Claim:
         """Look the rank up again while the algorithm keeps changing under the database's work."""
-        while claim.algorithm is not self._settings.current.algorithm:
-            claim = await self._look_up(claim.host)
+        try:
+            while claim.algorithm is not self._settings.current.algorithm:
+                claim = await self._look_up(claim.host)
+        except StoreUnavailable:
+            # The session has begun, which matters more; the list is looked at again when the settings are.
+            self.log.warn("the place of {host} is not known for now", host=claim.host.facts.name)
         return claim
 
     async def _look_up(self, host: Host) -> Claim:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -62,6 +63,7 @@ class Directory:
         """Set when the server has joined its cluster."""
         self._changes: Batch[_Change, bool] = Batch(self._write, _BATCH)
         self._losses: list[_Loss] = []
+        self._writing: Deferred[None] | None = None
         self._turns = Periodic(clock, "write lost hosts", self.write_losses)
         bus.subscribe(ADMITTED, self._admitted)
         bus.subscribe(REMOVED, self._removed)
@@ -133,34 +135,68 @@ class Directory:
         due = now if attache.parting else now + GRACE
         self._losses.append(_Loss(change, host.facts.name, reason, due))
         if attache.parting:
-            spawn(self.write_losses(), self.log, "write lost hosts")
+            self.write_losses()
 
-    async def write_losses(self) -> None:
-        """Write what is due; what the database does not take stays for the next time."""
+    def write_losses(self) -> None:
+        """Write what is due, unless that is being done: it goes on until nothing more is due."""
+        if self._writing is None and any(loss.due <= self._clock.seconds() for loss in self._losses):
+            self._writing = spawn(self._write_due(), self.log, "write lost hosts")
+            self._writing.addBoth(self._written)
+
+    def _written(self, _: object) -> None:
+        self._writing = None
+
+    async def _write_due(self) -> None:
+        while due := self._take_due():
+            if unwritten := await self._write_some(due):
+                # For the next turn.
+                self._losses += unwritten
+                return
+
+    def _take_due(self) -> list[_Loss]:
         now = self._clock.seconds()
         due = [loss for loss in self._losses if loss.due <= now]
-        if not due:
-            return
         self._losses = [loss for loss in self._losses if loss.due > now]
+        return due
+
+    async def _write_some(self, losses: Sequence[_Loss]) -> list[_Loss]:
+        """Write losses; those that the database did not take."""
         # Through the same batches as every status, behind what was written of these sessions before.
-        writes = [self._changes.add(loss.change) for loss in due]
-        for loss, write in zip(due, writes, strict=True):
+        writes = [self._changes.add(loss.change) for loss in losses]
+        unwritten = []
+        for loss, write in zip(losses, writes, strict=True):
             try:
                 written = await write
             except StoreUnavailable:
-                self._losses.append(loss)
-                continue
-            if written:
-                self.log.info("host {name} lost its agent: {reason}", name=loss.name, reason=loss.reason)
+                unwritten.append(loss)
+            except Exception:  # noqa: BLE001 - whatever it is, the others are to be written
+                self.log.failure("Failed to write that host {name} is lost", name=loss.name)
             else:
-                self.log.info("host {name} has left for a newer session", name=loss.name)
+                outcome = "lost its agent: {reason}" if written else "has left for a newer session"
+                self.log.info("host {name} " + outcome, name=loss.name, reason=loss.reason)
+        return unwritten
 
     def start(self) -> None:
         """Begin to write what is due."""
         self._turns.start(TURN)
 
     async def stop(self) -> None:
-        """Write everything that is left."""
+        """Write everything that is left, once."""
         self._turns.stop()
+        while self._writing is not None:
+            await _fired(self._writing)
         self._losses = [evolve(loss, due=self._clock.seconds()) for loss in self._losses]
-        await self.write_losses()
+        self.write_losses()
+        if self._writing is not None:
+            await _fired(self._writing)
+        if self._losses:
+            self.log.error(
+                "{count} hosts that lost their agents stay as they are in the database", count=len(self._losses)
+            )
+
+
+def _fired(deferred: Deferred[None]) -> Deferred[None]:
+    """Wait for a Deferred that others have callbacks on, too."""
+    waiter: Deferred[None] = Deferred()
+    deferred.addBoth(lambda _: waiter.callback(None))
+    return waiter

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from cloudlb.domain.host_list import HostList, InvalidHostList
-from cloudlb.domain.models import HostFacts, HostId
+from cloudlb.domain.models import HostFacts
 from cloudlb.domain.ports import Location
 from cloudlb.net.tls import certificate_guid, fits
 from cloudlb.wire import StartupCommand, StartupRoutingCommand
@@ -28,8 +28,6 @@ class Introduction:
     held: HostList | None
     """The list in its properties file; None where that is unreadable, so that it gets a new one."""
     transferred: bool
-    host_id: HostId | None
-    """What servers have called the host so far; the agent's word."""
 
 
 @frozen
@@ -68,7 +66,6 @@ def introduce(startups: Sequence[StartupCommand], certificate: bytes | None) -> 
         location=Location(zone=first.data_center or "", pod=first.pod, cluster=first.cluster),
         held=_held(first.ms_host_list),
         transferred=first.connection_transferred,
-        host_id=None if first.host_id is None else HostId(first.host_id),
     )
 
 

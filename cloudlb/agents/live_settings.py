@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.domain.models import ClusterId, ServerState
-from cloudlb.domain.ports import Bus, Store, Transaction
+from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.domain.settings import HOST, InvalidSetting, Settings, check_value, setting_named
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
@@ -34,7 +34,8 @@ class LiveSettings:
         self._store = store
         self._clock = clock
         self._observers: list[Callable[[], None]] = []
-        self._reloads = Periodic(clock, "reload the settings", self.load)
+        self._reloads = Periodic(clock, "reload the settings", self._reload)
+        self._outage = False
         self._started = 0
         self._applied = 0
         bus.subscribe(TOPIC, self._changed)
@@ -66,7 +67,17 @@ class LiveSettings:
             changed()
 
     def _changed(self, payload: Mapping[str, Any]) -> None:
-        spawn(self.load(), self.log, "reload the settings")
+        spawn(self._reload(), self.log, "reload the settings")
+
+    async def _reload(self) -> None:
+        try:
+            await self.load()
+        except StoreUnavailable as error:
+            if not self._outage:
+                self.log.warn("the settings cannot be reloaded: {error}", error=error)
+            self._outage = True
+        else:
+            self._outage = False
 
     async def change(self, name: str, value: str, cluster_id: ClusterId | None = None, forced: bool = False) -> None:
         """Set a value for all, or for one cluster.

@@ -100,6 +100,10 @@ class HostRows(Protocol):
         """A host by its number, removed ones too."""
         ...
 
+    def by_guid(self, guid: str) -> Host | None:
+        """A host by its GUID, removed ones too."""
+        ...
+
     def find(self, key: str) -> Host | None:
         """A host that is not removed, by id, uuid or name, in this order of precedence; of one name the oldest."""
         ...

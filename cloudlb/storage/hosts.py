@@ -197,6 +197,10 @@ class HostTable:
         """A host by its number."""
         return self._one(self._connection.execute(_BY_ID, {"of_id": host_id}).first())
 
+    def by_guid(self, guid: str) -> Host | None:
+        """A host by its GUID."""
+        return self._one(self._connection.execute(_BY_GUID, {"of_guid": guid}).first())
+
     def find(self, key: str) -> Host | None:
         """A host by id, uuid or name."""
         return self._one(self._connection.execute(_BY_KEY, key_values(key)).first())

@@ -323,3 +323,13 @@ class HostRowsContract(StoreContract):
     def test_get_none(self) -> None:
         """A number that no host has gives None."""
         self.assertIsNone(self.look(lambda txn: txn.hosts.get(HostId(99))))
+
+    def test_by_guid(self) -> None:
+        """A host is found by its GUID, also when it is removed."""
+        guid = self.hosts[0].facts.guid
+        self.assertEqual(self.look(lambda txn: txn.hosts.by_guid(guid)), self.hosts[0])
+        self.write(lambda txn: txn.hosts.remove(self.hosts[0].id, 5.0))
+        removed = self.look(lambda txn: txn.hosts.by_guid(guid))
+        assert removed is not None
+        self.assertEqual(removed.removed, 5.0)
+        self.assertIsNone(self.look(lambda txn: txn.hosts.by_guid("no such GUID")))
