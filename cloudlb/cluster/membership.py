@@ -34,6 +34,7 @@ class Membership:
         self._down: frozenset[str] = frozenset()
         self._observers: list[Callable[[], None]] = []
         self._last_beat = 0.0
+        self._gave_time = False
         self._outage = False
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
 
@@ -112,8 +113,9 @@ class Membership:
         self._outage = False
         late = self._clock.seconds() - self._last_beat > HEARTBEAT_THRESHOLD / 2
         self._last_beat = self._clock.seconds()
-        # What held up this heartbeat has held up the others': they get the time of another one.
-        if not late:
+        # What held up this heartbeat has held up the others': they get the time of another one, but not for ever.
+        self._gave_time = late and not self._gave_time
+        if not self._gave_time:
             self._look(servers)
         if not known:
             self.log.warn("the row of this server is gone; registering it again")

@@ -44,6 +44,16 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(self.states()["127.0.0.2"], ServerState.DOWN)
         self.second.stop()
 
+    def test_a_late_heartbeat_judges_nobody(self) -> None:
+        """Whatever held it up has held up the others', which are on their way; the next one judges again."""
+        self.first.advance(1.6)
+        # One turn of the clock, as after a database that was locked for 20 s.
+        self.first.reactor.advance(20)
+        self.assertTrue(self.first.server.membership.is_alive("127.0.0.2"))
+        self.first.advance(1.6)
+        self.assertFalse(self.first.server.membership.is_alive("127.0.0.2"))
+        self.second.stop()
+
     def test_a_clean_stop_is_seen_at_once(self) -> None:
         """With the next heartbeat of the other."""
         self.second.stop()
