@@ -165,6 +165,9 @@ async def measure(reactor: Any, cluster: LocalCluster, count: int, waves: int) -
     print(f"admission in peace: {await admit_one_by_one(reactor, cluster, fleet[:count])}", flush=True)
     for wave in range(1, 1 + waves):
         await attack(reactor, cluster, fleet[wave * count : (wave + 1) * count])
+        # Who is silent for two and a half intervals is dropped, and rightly so.
+        for agent in fleet[: (wave + 1) * count]:
+            agent.ping()
     print(f"honest links lost: {sum(agent.lost is not None for agent in fleet)}")
     for agent in fleet:
         agent.hang_up()
