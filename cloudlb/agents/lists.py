@@ -91,7 +91,6 @@ class Lists:
         self._clock = clock
         self._retry: IDelayedCall | None = None
         self._ticks = Periodic(clock, "send lists to agents", self._tick)
-        self._ticking = False
         settings.observe(self._look_again)
         peers.observe(self._look_again)
 
@@ -142,7 +141,7 @@ class Lists:
         """Send nothing more."""
         self._to_tell.clear()
         self._to_move.clear()
-        self._rest()
+        self._ticks.stop()
         self._cancel_retry()
 
     def _cancel_retry(self) -> None:
@@ -151,14 +150,9 @@ class Lists:
         self._retry = None
 
     def _work(self) -> None:
-        if not self._ticking:
-            self._ticking = True
+        if self._ticks.interval is None:
             # Never at once: a queue that is filled one by one would be emptied as fast, past any pace.
             self._ticks.start(TICK)
-
-    def _rest(self) -> None:
-        self._ticking = False
-        self._ticks.stop()
 
     def _tick(self) -> None:
         for _ in range(min(LISTS_PER_TICK, len(self._to_tell))):
@@ -167,7 +161,7 @@ class Lists:
         while self._to_move and moves < MOVES_PER_TICK:
             moves += self._trigger(self._to_move.popleft())
         if not self._to_tell and not self._to_move:
-            self._rest()
+            self._ticks.stop()
 
     def _tell(self, attache: Attache) -> bool:
         """Send an agent what it should hold, if that is something else; say whether it is."""

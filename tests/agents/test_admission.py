@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.admission import READY_TIMEOUT
+from cloudlb.agents.attache import Attache
 from cloudlb.domain.models import HostStatus, ResourceState
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.wire import (
@@ -45,6 +46,12 @@ class AdmissionTests(SynchronousTestCase):
         assert isinstance(ready, ReadyCommand)
         link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
         return ready
+
+    def attache(self) -> Attache:
+        """The one that speaks for host 1."""
+        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
+        assert attache is not None
+        return attache
 
     def test_an_agent_becomes_up(self) -> None:
         """StartupAnswer at once with host id 0, ReadyCommand with the real one, Up only when that is answered."""
@@ -117,8 +124,7 @@ class AdmissionTests(SynchronousTestCase):
         old.lose()
         self.assertEqual(self.fixture.host(1).status, HostStatus.UP)
         self.assertEqual(self.fixture.host(1).session, 2)
-        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
-        assert attache is not None
+        attache = self.attache()
         self.assertIs(attache.link, new)
 
     def test_a_superseded_link_is_closed_when_nothing_is_under_way(self) -> None:
@@ -301,8 +307,7 @@ class AdmissionTests(SynchronousTestCase):
         """And none once the link is gone."""
         link = self.fixture.startup(1)
         self.make_ready(link)
-        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
-        assert attache is not None
+        attache = self.attache()
         answered = attache.send([CheckHealthCommand()], timeout=5)
         ((header, _),) = link.take()
         link.receive([Answer(details="fine")], sequence=header.sequence, flags=RESPONSE)
@@ -315,8 +320,7 @@ class AdmissionTests(SynchronousTestCase):
         """And ends the link: nobody waits for ever."""
         link = self.fixture.startup(1)
         self.make_ready(link)
-        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
-        assert attache is not None
+        attache = self.attache()
         waiting = attache.send([CheckHealthCommand()], timeout=5)
         ((header, _),) = link.take()
         answer = write_packet(sequence=header.sequence, server_id=-1, agent_id=-1, via=-1, flags=RESPONSE, body=b"[]")
@@ -335,8 +339,7 @@ class AdmissionTests(SynchronousTestCase):
         """A late answer is nobody's."""
         link = self.fixture.startup(1)
         self.make_ready(link)
-        attache = self.fixture.server.directory.get(self.fixture.host(1).id)
-        assert attache is not None
+        attache = self.attache()
         waiting = attache.send([CheckHealthCommand()], timeout=5)
         ((header, _),) = link.take()
         self.fixture.advance(5.1)
