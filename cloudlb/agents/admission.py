@@ -33,7 +33,7 @@ from cloudlb.agents.introduction import Introduction, Refusal, introduce
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.liveness import PING_TIMEOUT, Liveness
-from cloudlb.domain.models import HostStatus
+from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.ports import Refused, Store, StoreUnavailable
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog

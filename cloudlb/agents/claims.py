@@ -12,7 +12,8 @@ from cloudlb.agents.directory import ADMITTED
 from cloudlb.agents.introduction import Introduction
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.balancing import Algorithm
-from cloudlb.domain.models import Host, HostId, HostStatus, ServerId, ZoneId
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Host, HostId, ServerId, ZoneId
 from cloudlb.domain.ports import Admission, Refused, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 

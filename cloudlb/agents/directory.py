@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import Attache
-from cloudlb.domain.models import HostId, HostStatus, ServerId, Session
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import HostId, ServerId, Session
 from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 from cloudlb.net.periodic import Periodic

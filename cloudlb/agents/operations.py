@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.directory import REMOVED, Directory
-from cloudlb.domain.models import Host, HostId, HostStatus, Job, JobStatus, ServerId, ServerState
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId, ServerState
 from cloudlb.domain.ports import Bus, NotFound, Store, Transaction
 from cloudlb.net.spawn import spawn
 

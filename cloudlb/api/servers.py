@@ -9,7 +9,8 @@ from attrs import frozen
 from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword, listing
 from cloudlb.api.errors import unknown_entity
 from cloudlb.api.schema import Date, Key, Long, date, optional, shown
-from cloudlb.domain.models import HostStatus, Server, ServerId, ServerState
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Server, ServerId, ServerState
 from cloudlb.domain.ports import Transaction
 
 

@@ -11,6 +11,9 @@ from typing import Any, NewType
 
 from attrs import field, frozen
 
+from cloudlb.domain.host_status import HostEvent, HostStatus
+from cloudlb.domain.resource_state import ResourceState
+
 HostId = NewType("HostId", int)
 ServerId = NewType("ServerId", int)
 """A management server's msid: 48 random bits, kept in its row, and the packet header's management server id."""
@@ -25,34 +28,6 @@ HEARTBEAT_INTERVAL = 1.5
 """Seconds between the heartbeats of a management server."""
 HEARTBEAT_THRESHOLD = 7.5
 """Seconds without a heartbeat after which a server counts as Down: four lost in a row, and then some."""
-
-
-class HostStatus(Enum):
-    """What is known of a host's agent [CloudStack: com.cloud.host.Status]."""
-
-    CREATING = "Creating"
-    CONNECTING = "Connecting"
-    UP = "Up"
-    DOWN = "Down"
-    DISCONNECTED = "Disconnected"
-    ALERT = "Alert"
-    REMOVED = "Removed"
-    ERROR = "Error"
-    REBALANCING = "Rebalancing"
-
-
-class ResourceState(Enum):
-    """What an operator lets a host do [CloudStack: com.cloud.resource.ResourceState]."""
-
-    CREATING = "Creating"
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-    PREPARE_FOR_MAINTENANCE = "PrepareForMaintenance"
-    ERROR_IN_PREPARE_FOR_MAINTENANCE = "ErrorInPrepareForMaintenance"
-    ERROR_IN_MAINTENANCE = "ErrorInMaintenance"
-    MAINTENANCE = "Maintenance"
-    ERROR = "Error"
-    DEGRADED = "Degraded"
 
 
 class ServerState(Enum):
@@ -135,6 +110,52 @@ class Host:
     last_heard: float | None
     disconnected: float | None
     removed: float | None
+    direct: DirectResource | None = None
+    """Set: the host's resource runs inside a management server."""
+
+
+@frozen(kw_only=True)
+class DirectResource:
+    """The resource of a host that has no agent of its own."""
+
+    resource: str
+    """Dotted name of the ServerResource class."""
+    properties: Mapping[str, str] = field(repr=False)
+    """As they would stand in agent.properties; may hold passwords."""
+
+
+@frozen(kw_only=True)
+class OutOfBand:
+    """A host's BMC, through which its power can be asked for while its agent is mute."""
+
+    address: str
+    """URL of its Redfish service, such as ``https://10.0.0.7``."""
+    username: str
+    password: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class StatusChange:
+    """Something happened to a host's agent: what a transition is asked for with."""
+
+    host_id: HostId
+    session: Session
+    """Changes nothing unless it is the host's latest."""
+    event: HostEvent
+    server_id: ServerId
+    """Who says so."""
+    reason: str
+
+
+@frozen(kw_only=True)
+class Transition:
+    """A change of status that was written."""
+
+    change: StatusChange
+    name: str
+    """The host's."""
+    before: HostStatus
+    after: HostStatus
 
 
 @frozen(kw_only=True)
@@ -194,6 +215,12 @@ class Job:
     host_id: HostId | None
     created: float
     completed: float | None
+    key: str | None = None
+    """The caller's own name for it: started again with the same one, it is the same job."""
+    deadline: float | None = None
+    """When whoever runs it must have ended it."""
+    arguments: Mapping[str, Any] = field(factory=dict, repr=False)
+    """What is to be done, for a server that takes it over; may hold secrets."""
 
 
 @frozen(kw_only=True)

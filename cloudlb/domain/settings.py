@@ -12,8 +12,9 @@ from functools import cached_property
 
 from attrs import field, frozen
 
+from cloudlb.domain import setting_checks as checks
 from cloudlb.domain.balancing import Algorithm
-from cloudlb.domain.host_list import InvalidHostList, parse_addresses
+from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.domain.models import ClusterId
 
 
@@ -48,48 +49,21 @@ class Setting:
         return (Scope.GLOBAL, Scope.CLUSTER) if self.cluster_scope else (Scope.GLOBAL,)
 
 
-MAX_SECONDS = 2**31 - 1
-"""An agent of CloudStack's keeps intervals in a signed 32-bit number of seconds times 1000 in 64 bits."""
-
-MAX_PING_INTERVAL = 86_400
-"""A day: an agent that pings less often is as good as not supervised."""
-
-
-def _addresses(text: str) -> str:
-    return ",".join(parse_addresses(text))
-
-
-def _algorithm(text: str) -> str:
-    name = text.strip().lower()
-    if name not in (known := [algorithm.value for algorithm in Algorithm]):
-        raise ValueError(f"unknown algorithm {text!r}; known are {', '.join(known)}")
-    return name
-
-
-def _whole(least: int, most: int = MAX_SECONDS) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        # isascii: int() also takes digits of other scripts, which no other reader of the value would.
-        stripped = text.strip()
-        if not (stripped.isascii() and stripped.removeprefix("-").isdigit()):
-            raise ValueError(f"{text!r} is not a whole number of seconds")
-        if len(stripped) > len(str(MAX_SECONDS)) or not least <= int(stripped) <= most:
-            raise ValueError(f"{stripped[:20]} is not between {least} and {most} seconds")
-        return str(int(stripped))
-
-    return check
-
-
-def _truth(text: str) -> str:
-    value = text.strip().lower()
-    if value not in ("true", "false"):
-        raise ValueError(f"{text!r} is neither true nor false")
-    return value
-
-
 HOST = "host"
 LB_ALGORITHM = "indirect.agent.lb.algorithm"
 LB_CHECK_INTERVAL = "indirect.agent.lb.check.interval"
 PING_INTERVAL = "ping.interval"
+PING_TIMEOUT = "ping.timeout"
+WAIT = "wait"
+COMMANDS_TIMEOUT = "commands.timeout"
+ALERT_WAIT = "alert.wait"
+INVESTIGATORS_ORDER = "ha.investigators.order"
+INVESTIGATOR_TIMEOUT = "ha.investigator.timeout"
+INVESTIGATION_TIMEOUT = "ha.investigation.timeout"
+DIRECT_AGENT_LOAD_SIZE = "direct.agent.load.size"
+DIRECT_AGENT_SCAN_INTERVAL = "direct.agent.scan.interval"
+EVENT_PURGE_DELAY = "event.purge.delay"
+ALERT_PURGE_DELAY = "alert.purge.delay"
 AUTH_STRICTNESS = "ca.plugin.root.auth.strictness"
 
 SETTINGS: Mapping[str, Setting] = {
@@ -101,7 +75,7 @@ SETTINGS: Mapping[str, Setting] = {
             category="Advanced",
             description="Management servers that agents connect to, comma-separated: IPv4, IPv6 or host names.",
             type="CSV",
-            check=_addresses,
+            check=checks.addresses,
         ),
         Setting(
             name=LB_ALGORITHM,
@@ -110,7 +84,7 @@ SETTINGS: Mapping[str, Setting] = {
             description="How each agent's list of servers is ordered: static (as given), roundrobin (rotated by the "
             "host's place in its zone), shuffle (random) or rendezvous (hashed; a change moves only who must move).",
             type="Select",
-            check=_algorithm,
+            check=checks.algorithm,
             options=tuple(algorithm.value for algorithm in Algorithm),
         ),
         Setting(
@@ -119,7 +93,7 @@ SETTINGS: Mapping[str, Setting] = {
             category="Advanced",
             description="Seconds between an agent's checks whether it can return to the head of its list; 0 is off.",
             type="Number",
-            check=_whole(0),
+            check=checks.whole(0),
             cluster_scope=True,
         ),
         Setting(
@@ -128,7 +102,97 @@ SETTINGS: Mapping[str, Setting] = {
             category="Advanced",
             description="Seconds between an agent's pings. Agents take a new value with their next connection.",
             type="Number",
-            check=_whole(1, most=MAX_PING_INTERVAL),
+            check=checks.whole(1, most=checks.MAX_PING_INTERVAL),
+        ),
+        Setting(
+            name=PING_TIMEOUT,
+            default="2.5",
+            category="Advanced",
+            description="Ping intervals of silence after which an agent is investigated.",
+            type="Decimal",
+            check=checks.factor(1.5, 100),
+        ),
+        Setting(
+            name=WAIT,
+            default="1800",
+            category="Advanced",
+            description="Seconds that a command may take where neither commands.timeout nor the caller says.",
+            type="Number",
+            check=checks.whole(1),
+        ),
+        Setting(
+            name=COMMANDS_TIMEOUT,
+            default="",
+            category="Advanced",
+            description="Seconds that commands of these names may take, whatever the caller says: "
+            "CheckHealthCommand=5,CheckOnHostCommand=5.",
+            type="CSV",
+            check=checks.command_timeouts,
+        ),
+        Setting(
+            name=ALERT_WAIT,
+            default="1800",
+            category="Advanced",
+            description="Seconds that a host is Disconnected before it becomes Alert.",
+            type="Number",
+            check=checks.whole(1),
+        ),
+        Setting(
+            name=INVESTIGATORS_ORDER,
+            default="SimpleInvestigator,IcmpInvestigator,PingInvestigator,KVMInvestigator,RedfishInvestigator",
+            category="Advanced",
+            description="Who is asked, in this order, whether a host whose agent is silent or gone lives; "
+            "one that is left out is not asked.",
+            type="CSV",
+            check=checks.names,
+        ),
+        Setting(
+            name=INVESTIGATOR_TIMEOUT,
+            default="10",
+            category="Advanced",
+            description="Seconds that each investigator has.",
+            type="Number",
+            check=checks.whole(1, most=3600),
+        ),
+        Setting(
+            name=INVESTIGATION_TIMEOUT,
+            default="30",
+            category="Advanced",
+            description="Seconds that all investigators of one host have together.",
+            type="Number",
+            check=checks.whole(1, most=3600),
+        ),
+        Setting(
+            name=DIRECT_AGENT_LOAD_SIZE,
+            default="16",
+            category="Advanced",
+            description="Hosts without an agent of their own that a server begins to load at once.",
+            type="Number",
+            check=checks.whole(1, most=10_000, unit="hosts"),
+        ),
+        Setting(
+            name=DIRECT_AGENT_SCAN_INTERVAL,
+            default="90",
+            category="Advanced",
+            description="Seconds between a server's looks for hosts without an agent of their own.",
+            type="Number",
+            check=checks.whole(1, most=86_400),
+        ),
+        Setting(
+            name=EVENT_PURGE_DELAY,
+            default="15",
+            category="Advanced",
+            description="Days that events and investigations are kept; 0: for ever.",
+            type="Number",
+            check=checks.whole(0, most=36_500, unit="days"),
+        ),
+        Setting(
+            name=ALERT_PURGE_DELAY,
+            default="90",
+            category="Advanced",
+            description="Days that alerts are kept; 0: for ever.",
+            type="Number",
+            check=checks.whole(0, most=36_500, unit="days"),
         ),
         Setting(
             name=AUTH_STRICTNESS,
@@ -136,7 +200,7 @@ SETTINGS: Mapping[str, Setting] = {
             category="Advanced",
             description="Whether an agent must show a certificate of our CA. Takes effect with the next handshake.",
             type="Boolean",
-            check=_truth,
+            check=checks.truth,
         ),
     )
 }
@@ -201,6 +265,62 @@ class Settings:
     def ping_interval(self) -> int:
         """Seconds between pings."""
         return int(self.value(PING_INTERVAL))
+
+    @property
+    def ping_timeout(self) -> float:
+        """Ping intervals of silence after which an agent is investigated."""
+        return float(self.value(PING_TIMEOUT))
+
+    @property
+    def wait(self) -> int:
+        """Seconds that a command may take where nothing else says."""
+        return int(self.value(WAIT))
+
+    @cached_property
+    def command_timeouts(self) -> Mapping[str, int]:
+        """Seconds by the name of a command's class, without its package."""
+        parts = (part.partition("=") for part in filter(None, self.value(COMMANDS_TIMEOUT).split(",")))
+        return {name: int(seconds) for name, _, seconds in parts}
+
+    @property
+    def alert_wait(self) -> int:
+        """Seconds that a host is Disconnected before it becomes Alert."""
+        return int(self.value(ALERT_WAIT))
+
+    @cached_property
+    def investigators(self) -> tuple[str, ...]:
+        """Names of investigators, in the order to ask them."""
+        return tuple(filter(None, self.value(INVESTIGATORS_ORDER).split(",")))
+
+    @property
+    def investigator_timeout(self) -> int:
+        """Seconds that each investigator has."""
+        return int(self.value(INVESTIGATOR_TIMEOUT))
+
+    @property
+    def investigation_timeout(self) -> int:
+        """Seconds that all investigators of one host have."""
+        return int(self.value(INVESTIGATION_TIMEOUT))
+
+    @property
+    def direct_load_size(self) -> int:
+        """Direct hosts that a server begins to load at once."""
+        return int(self.value(DIRECT_AGENT_LOAD_SIZE))
+
+    @property
+    def direct_scan_interval(self) -> int:
+        """Seconds between looks for direct hosts."""
+        return int(self.value(DIRECT_AGENT_SCAN_INTERVAL))
+
+    @property
+    def event_purge_delay(self) -> int:
+        """Days that events and investigations are kept, 0 for ever."""
+        return int(self.value(EVENT_PURGE_DELAY))
+
+    @property
+    def alert_purge_delay(self) -> int:
+        """Days that alerts are kept, 0 for ever."""
+        return int(self.value(ALERT_PURGE_DELAY))
 
     @property
     def auth_strictness(self) -> bool:

@@ -32,8 +32,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from cloudlb.domain.models import Host, HostFacts, HostId, HostStatus, ResourceState, ServerId, Session, ZoneId
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Host, HostFacts, HostId, ServerId, Session, ZoneId
 from cloudlb.domain.ports import Admission, Refused
+from cloudlb.domain.resource_state import ResourceState
 from cloudlb.storage.schema import cluster, host, pod, zone
 from cloudlb.storage.topology import SITE_COLUMNS, Site, TopologyTable, key_values, matches, read_site
 

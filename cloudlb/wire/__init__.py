@@ -34,7 +34,7 @@ from cloudlb.wire.commands import (
     ShutdownCommand,
     TransferAgentCommand,
 )
-from cloudlb.wire.content import Answer, Command, Content, Fields, Opaque
+from cloudlb.wire.content import COMMAND_ID, Answer, Command, Content, Fields, Opaque
 from cloudlb.wire.converter import fields_of, read_content, read_contents, read_elements, write_contents
 from cloudlb.wire.errors import BodyError, LinkError, PacketError, WireError
 from cloudlb.wire.exchange import Exchange, attache_sequence
@@ -69,6 +69,7 @@ from cloudlb.wire.vocabulary import class_named, register, rename, unsupported, 
 
 __all__ = [
     "ALPN",
+    "COMMAND_ID",
     "STOPPED_BY_PREVIOUS_FAILURE",
     "AgentControlAnswer",
     "AgentControlCommand",

@@ -19,7 +19,11 @@ else:
     # ping and writing its answer take.
     from attrs import define as frozen
 
-__all__ = ["NOTHING", "Answer", "Command", "Content", "Fields", "Opaque", "frozen"]
+__all__ = ["COMMAND_ID", "NOTHING", "Answer", "Command", "Content", "Fields", "Opaque", "frozen"]
+
+COMMAND_ID = "cloudlb.id"
+"""The key of a context map under which a command that changes something has its id. An agent of ours carries out an id
+once, keeps its answer, and answers the same id again with that."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The empty mapping that all values share as a default."""

@@ -10,8 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.admission import READY_TIMEOUT
 from cloudlb.agents.attache import Attache
-from cloudlb.domain.models import HostStatus, ResourceState
+from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.resource_state import ResourceState
 from cloudlb.wire import (
     AgentControlAnswer,
     AgentControlCommand,

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.directory import GRACE, Directory
-from cloudlb.domain.models import HostStatus
+from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.ports import StoreUnavailable
 
 

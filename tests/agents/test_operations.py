@@ -7,7 +7,8 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.domain.models import HostId, HostStatus, Job, JobStatus
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import HostId, Job, JobStatus
 from cloudlb.domain.ports import NotFound
 from cloudlb.wire import Flag, ReadyAnswer, ShutdownCommand
 from tests.agents.server import FakeLink, ServerFixture

@@ -27,7 +27,8 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
-from cloudlb.domain.models import Account, Host, HostFacts, HostId, HostStatus, ServerId
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Account, Host, HostFacts, HostId, ServerId
 from cloudlb.domain.ports import Admission, Location, Transaction
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor

@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from cloudlb.domain.models import Host, HostId, HostStatus, ServerId, Session
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Host, HostId, ServerId, Session
 from cloudlb.domain.ports import Location, Refused, Store, Transaction
 from tests.contracts.case import StoreContract, admission, now
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from attrs import evolve
 
-from cloudlb.domain.models import Host, HostId, HostStatus, ResourceState, Session, ZoneId
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Host, HostId, Session, ZoneId
 from cloudlb.domain.ports import Admission, Location, Refused, Transaction
+from cloudlb.domain.resource_state import ResourceState
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
 

@@ -8,13 +8,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.models import ClusterId
+from cloudlb.domain.setting_checks import MAX_SECONDS
 from cloudlb.domain.settings import (
     AUTH_STRICTNESS,
+    COMMANDS_TIMEOUT,
+    EVENT_PURGE_DELAY,
     HOST,
+    INVESTIGATORS_ORDER,
     LB_ALGORITHM,
     LB_CHECK_INTERVAL,
-    MAX_SECONDS,
     PING_INTERVAL,
+    PING_TIMEOUT,
     SETTINGS,
     InvalidSetting,
     Scope,
@@ -40,6 +44,14 @@ class Values(SynchronousTestCase):
             (PING_INTERVAL, "1", "1"),
             (AUTH_STRICTNESS, "TRUE", "true"),
             (AUTH_STRICTNESS, " false", "false"),
+            (PING_TIMEOUT, " 3 ", "3"),
+            (PING_TIMEOUT, "1.50", "1.50"),
+            (
+                COMMANDS_TIMEOUT,
+                " CheckHealthCommand = 05 ,, CheckOnHostCommand=5 ",
+                "CheckHealthCommand=5,CheckOnHostCommand=5",
+            ),
+            (INVESTIGATORS_ORDER, " KVMInvestigator, ", "KVMInvestigator"),
         ):
             self.assertEqual(check_value(name, text), value)
 
@@ -64,6 +76,15 @@ class Values(SynchronousTestCase):
             (LB_CHECK_INTERVAL, "٣", "not a whole number"),
             (LB_CHECK_INTERVAL, "²", "not a whole number"),
             (PING_INTERVAL, "0", "0 is not between 1 and"),
+            (PING_TIMEOUT, "1", "1 is not between 1.5 and 100"),
+            (PING_TIMEOUT, "-2", "'-2' is not a number"),
+            (PING_TIMEOUT, "nan", "'nan' is not a number"),
+            (COMMANDS_TIMEOUT, "CheckHealthCommand", "'CheckHealthCommand' is not a command's name and seconds"),
+            (COMMANDS_TIMEOUT, "A=1,B=0", "0 is not between 1 and"),
+            (COMMANDS_TIMEOUT, "A=1,A=2", "A stands there twice"),
+            (INVESTIGATORS_ORDER, "a,a", "a stands there twice"),
+            (INVESTIGATORS_ORDER, "no name", "'no name' is not a name"),
+            (EVENT_PURGE_DELAY, "-1", "-1 is not between 0 and 36500 days"),
             (AUTH_STRICTNESS, "yes", "'yes' is neither true nor false"),
         ):
             with self.assertRaises(InvalidSetting, msg=repr((name, text))) as caught:
@@ -105,6 +126,9 @@ class Values(SynchronousTestCase):
         self.assertGreaterEqual(in_force.check_interval(None), 0)
         self.assertGreater(in_force.ping_interval, 0)
         self.assertIn(in_force.auth_strictness, (True, False))
+        self.assertGreaterEqual(in_force.ping_timeout, 1.5)
+        self.assertTrue(all(seconds > 0 for seconds in in_force.command_timeouts.values()))
+        self.assertEqual(len(set(in_force.investigators)), len(in_force.investigators))
 
 
 class InForce(SynchronousTestCase):
@@ -123,3 +147,10 @@ class InForce(SynchronousTestCase):
         one, two = ClusterId(1), ClusterId(2)
         some = Settings({LB_CHECK_INTERVAL: "60"}, {(one, LB_CHECK_INTERVAL): "0"})
         self.assertEqual([some.check_interval(c) for c in (None, one, two)], [60, 0, 60])
+
+    def test_read(self) -> None:
+        """Lists are read into what they mean."""
+        some = Settings({COMMANDS_TIMEOUT: "A=5,B=7", INVESTIGATORS_ORDER: "X,Y", PING_TIMEOUT: "3.5"})
+        self.assertEqual(some.command_timeouts, {"A": 5, "B": 7})
+        self.assertEqual((some.investigators, some.ping_timeout), (("X", "Y"), 3.5))
+        self.assertEqual((Settings().command_timeouts, Settings({INVESTIGATORS_ORDER: ""}).investigators), ({}, ()))

@@ -7,7 +7,8 @@ from pathlib import Path
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.domain.models import HostStatus, ServerId
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import ServerId
 from tests.support.world import World, result_of
 
 

@@ -1,0 +1,91 @@
+"""What settings accept: each check returns the text normalized, or raises ValueError and says why it would not do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cloudlb.domain.balancing import Algorithm
+from cloudlb.domain.host_list import parse_addresses
+
+MAX_SECONDS = 2**31 - 1
+"""An agent of CloudStack's keeps intervals in a signed 32-bit number of seconds times 1000 in 64 bits."""
+
+MAX_PING_INTERVAL = 86_400
+"""A day: an agent that pings less often is as good as not supervised."""
+
+
+def addresses(text: str) -> str:
+    """Addresses of servers, comma-separated."""
+    return ",".join(parse_addresses(text))
+
+
+def algorithm(text: str) -> str:
+    """A balancing algorithm."""
+    name = text.strip().lower()
+    if name not in (every := [one.value for one in Algorithm]):
+        raise ValueError(f"unknown algorithm {text!r}; known are {', '.join(every)}")
+    return name
+
+
+def whole(least: int, most: int = MAX_SECONDS, unit: str = "seconds") -> Callable[[str], str]:
+    """A whole number of something."""
+
+    def check(text: str) -> str:
+        # isascii: int() also takes digits of other scripts, which no other reader of the value would.
+        stripped = text.strip()
+        if not (stripped.isascii() and stripped.removeprefix("-").isdigit()):
+            raise ValueError(f"{text!r} is not a whole number of {unit}")
+        if len(stripped) > len(str(MAX_SECONDS)) or not least <= int(stripped) <= most:
+            raise ValueError(f"{stripped[:20]} is not between {least} and {most} {unit}")
+        return str(int(stripped))
+
+    return check
+
+
+def factor(least: float, most: float) -> Callable[[str], str]:
+    """A number with or without a decimal point."""
+
+    def check(text: str) -> str:
+        stripped = text.strip()
+        before, _, after = stripped.partition(".")
+        if not (stripped.isascii() and before.isdigit() and (after.isdigit() or not after) and len(stripped) <= 10):
+            raise ValueError(f"{text!r} is not a number such as 2.5")
+        if not least <= float(stripped) <= most:
+            raise ValueError(f"{stripped} is not between {least:g} and {most:g}")
+        return stripped
+
+    return check
+
+
+def command_timeouts(text: str) -> str:
+    """``CheckHealthCommand=5,CheckOnHostCommand=5``: class names without package, and seconds."""
+    seconds = whole(1)
+    parts = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = map(str.strip, part.partition("="))
+        if not (equals and name.isascii() and name.isidentifier()):
+            raise ValueError(f"{part!r} is not a command's name and seconds, such as CheckHealthCommand=5")
+        parts.append(f"{name}={seconds(value)}")
+    found = [part.partition("=")[0] for part in parts]
+    if repeated := next((name for name in found if found.count(name) > 1), None):
+        raise ValueError(f"{repeated} stands there twice")
+    return ",".join(parts)
+
+
+def names(text: str) -> str:
+    """Names, comma-separated, each once."""
+    found = list(filter(None, map(str.strip, text.split(","))))
+    for name in found:
+        if not (name.isascii() and name.isidentifier()):
+            raise ValueError(f"{name!r} is not a name")
+        if found.count(name) > 1:
+            raise ValueError(f"{name} stands there twice")
+    return ",".join(found)
+
+
+def truth(text: str) -> str:
+    """True or false, in any case."""
+    value = text.strip().lower()
+    if value not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return value
