@@ -126,7 +126,7 @@ class DocumentationTests(SynchronousTestCase):
             start = text.find(f"\n## `{setting.name}`\n")
             self.assertNotEqual(start, -1, f"{setting.name} has no section")
             section = text[start + 1 :].partition("\n## ")[0]
-            self.assertIn(f"Default `{setting.default}`", section)
+            self.assertIn(f"Default `{setting.default}`" if setting.default else "Default empty", section)
             for option in setting.options:
                 self.assertIn(f"`{option}`", section)
 
