@@ -43,7 +43,9 @@ class PingAnswer(Answer):
     avoid_ms_list: tuple[str, ...] = ()
     """Servers that are not to be tried for now."""
     reconcile_commands: tuple[str, ...] = ()
-    """Long commands under way that the server wants to hear of."""
+    """Of the ping's ``command_infos`` those that the server took up: from servers of ours the ids of commands whose end
+    it has heard, and which the agent may forget; from CloudStack's a text of the request's sequence and the command's
+    class [ReconcileCommandServiceImpl.getCommandKey], which is no id of ours."""
 
 
 @frozen(kw_only=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from attrs import field
 
 from cloudlb.wire.content import Command, Fields, frozen
 
@@ -42,6 +43,33 @@ class HostVmState(Fields):
 
 
 @frozen(kw_only=True)
+class CommandInfo(Fields):
+    """One command that the host has begun or carried out, as told with a ping [CommandInfo]."""
+
+    request_seq: int = 0
+    """The sequence of the request that it came in."""
+    state: str | None = None
+    """Of ours ``STARTED``, or ``COMPLETED``, ``FAILED`` or ``INTERRUPTED`` with the answer; CloudStack has more
+    [Command.State]."""
+    start_time: str | None = None
+    """A date as CloudStack writes it, in the sender's time zone; ours leave it out."""
+    update_time: str | None = None
+    """As ``start_time``."""
+    command_name: str | None = None
+    """The command's class on the wire."""
+    command: str | None = field(default=None, repr=False)
+    """The command's fields as a JSON text, secrets included; ours leave it out."""
+    timeout: int = 0
+    """Seconds: the command's ``wait``."""
+    answer_name: str | None = None
+    """The answer's class on the wire."""
+    answer: str | None = field(default=None, repr=False)
+    """The answer's fields as a JSON text, secrets included."""
+    id: str | None = None
+    """What stood under COMMAND_ID in the command's context map; of ours only."""
+
+
+@frozen(kw_only=True)
 class PingCommand(Command):
     """The agent is alive [PingCommand]."""
 
@@ -50,8 +78,8 @@ class PingCommand(Command):
     host_id: int = 0
     out_of_band: bool = False
     """Whether it was sent beside the interval, because something changed."""
-    command_infos: tuple[Mapping[str, Any], ...] = ()
-    """Long commands under way on the host, for a server that lost track of them."""
+    command_infos: tuple[CommandInfo, ...] = ()
+    """Commands under way or carried out on the host, for a server that lost track of them."""
 
 
 @frozen(kw_only=True)

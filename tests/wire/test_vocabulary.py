@@ -12,10 +12,12 @@ from cloudlb.wire import (
     Answer,
     CheckHealthCommand,
     Command,
+    CommandInfo,
     ConsoleAccessAuthenticationAnswer,
     ConsoleAccessAuthenticationCommand,
     Opaque,
     PingAnswer,
+    PingCommand,
     PingRoutingCommand,
     ReadyCommand,
     SetupCertificateCommand,
@@ -160,6 +162,7 @@ class SecretTests(SynchronousTestCase):
             ConsoleAccessAuthenticationAnswer(tunnel_session="S3CRET"),
             StartupStorageCommand(pool_info=StoragePoolInfo(details={"secret": "S3CRET"})),
             PingAnswer(extra={"password": "S3CRET"}),
+            PingCommand(command_infos=(CommandInfo(command="S3CRET", answer="S3CRET"),)),
             Opaque("com.cloud.agent.api.StartCommand", {"vncPassword": "S3CRET"}),
         ):
             self.assertNotIn("S3CRET", repr(content))

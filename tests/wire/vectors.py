@@ -14,6 +14,7 @@ from cloudlb.wire import (
     CheckNetworkCommand,
     CheckOnHostCommand,
     Command,
+    CommandInfo,
     ConsoleAccessAuthenticationAnswer,
     GetHostStatsAnswer,
     HostAddresses,
@@ -154,13 +155,29 @@ VECTORS = [
         name="ping",
         header=f"00 00 0003 0000000000000001 {_FROM_AGENT}",
         body='[{"com.cloud.agent.api.PingCommand":{"hostType":"Routing","hostId":7,"outOfBand":true,'
-        f'"commandInfos":[{{"requestSeq":347340121260949505,"state":"STARTED"}}],{BASE}}}}}]',
+        f'"commandInfos":[{{"requestSeq":347340121260949505,"state":"COMPLETED","startTime":"Nov 21, 2026, 6:40:00 AM",'
+        '"updateTime":"Nov 21, 2026, 6:40:09 AM","commandName":"com.cloud.agent.api.MigrateCommand","command":"{}",'
+        '"timeout":600,"answerName":"com.cloud.agent.api.MigrateAnswer","answer":"{\\"result\\":true}"},'
+        f'{{"requestSeq":0,"timeout":0,"id":"4b7e"}}],{BASE}}}}}]',
         contents=[
             PingCommand(
                 host_type="Routing",
                 host_id=7,
                 out_of_band=True,
-                command_infos=({"requestSeq": 347340121260949505, "state": "STARTED"},),
+                command_infos=(
+                    CommandInfo(
+                        request_seq=347340121260949505,
+                        state="COMPLETED",
+                        start_time="Nov 21, 2026, 6:40:00 AM",
+                        update_time="Nov 21, 2026, 6:40:09 AM",
+                        command_name="com.cloud.agent.api.MigrateCommand",
+                        command="{}",
+                        timeout=600,
+                        answer_name="com.cloud.agent.api.MigrateAnswer",
+                        answer='{"result":true}',
+                    ),
+                    CommandInfo(id="4b7e"),
+                ),
             )
         ],
     ),
