@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
@@ -81,6 +82,7 @@ class Server(Service):
         database.on_publish = self.bus.wake
         self.settings = LiveSettings(database, self.bus, reactor)
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
+        self.hooks = Hooks()
         self.directory = Directory(database, self.bus, reactor)
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
@@ -122,6 +124,7 @@ class Server(Service):
 
     async def _start(self) -> None:
         try:
+            self.hooks.load()
             await self.database.start()
             await self.membership.join()
             self.claims.server_id = self.directory.server_id = self.operations.server_id = self.membership.own.id
