@@ -15,6 +15,7 @@ from attrs import Attribute, field, fields, frozen
 from agent.properties import read_properties
 from cloudlb.domain.addresses import normalize_address
 from cloudlb.domain.host_list import HostList
+from cloudlb.resource.loading import SIMULATOR
 
 HOST = "host"
 LAST_GOOD = "host.last.good"
@@ -60,7 +61,7 @@ class AgentConfig:
     zone: str = _key("zone", default="default")
     pod: str = _key("pod", default="default")
     cluster: str = _key("cluster", default="default")
-    resource: str = _key("resource", default="agent.resources.simulator.SimulatorResource")
+    resource: str = _key("resource", default=SIMULATOR)
     """Dotted name of the class that does the host's work."""
     workers: int = _key("workers", _whole(1, 1000), default=5)
     """Requests carried out at the same time."""

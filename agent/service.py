@@ -17,11 +17,11 @@ from twisted.python.threadpool import ThreadPool
 from agent.config import AgentConfig, InvalidConfiguration, load_agent_config
 from agent.host_agent import ChannelFactory, HostAgent
 from agent.properties import AgentProperties, RunBlocking, Write
-from agent.resources import UnknownResource, load_resource
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.net.tls import Identity, TlsConfigurationError, client_context
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import InvalidProperty, ServerResource
+from cloudlb.resource.loading import UnknownResource, load_resource
 from cloudlb.wire.link import Channel
 from cloudlb.wire.tls_channel import TlsChannel
 

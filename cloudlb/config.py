@@ -47,6 +47,8 @@ class ServerConfig:
     ca_certificate: Path = _key("tls.ca", Path)
     certificate: Path = _key("tls.certificate", Path)
     private_key: Path = _key("tls.key", Path)
+    ca_folder: Path | None = _key("ca.folder", lambda text: Path(text) if text else None, default=None)
+    """The CA with its key, which addHost needs to issue certificates; None: this server issues none."""
     bind_address: str = _key("bind.address", default="")
     """Where to listen for agents; the address itself unless given."""
     port: int = _key("port", _whole(0, 65535), default=8250)

@@ -66,6 +66,12 @@ class ServerConfigs(SynchronousTestCase):
         self.assertEqual(config.private_key, Path("/etc/key"))
         self.assertEqual(config.database_url, "sqlite:////var/lib/cloudlb.sqlite")
 
+    def test_ca_folder(self) -> None:
+        """Beside the file, and none where it is left out or left empty."""
+        for value, folder in ((None, None), ("", None), ("../ca", self.path.parent.absolute() / "../ca")):
+            self.write(ca_folder=value)
+            self.assertEqual(folder, load_server_config(self.path).ca_folder)
+
     def test_missing(self) -> None:
         """Each of the keys without a default is missed by name, left out or left empty."""
         for key in _LEAST:

@@ -102,7 +102,8 @@ class ConfigurationTests(SynchronousTestCase):
         attributes = {attribute.metadata["key"]: attribute for attribute in fields(ServerConfig)}
         self.assertEqual(commented.keys() | given.keys(), attributes.keys())
         for key, value in commented.items():
-            self.assertEqual(value, str(attributes[key].default), key)
+            default = attributes[key].default
+            self.assertEqual(value, "" if default is None else str(default), key)
         self.assertEqual(config.address, given["address"])
 
     def test_units_start_the_daemons(self) -> None:

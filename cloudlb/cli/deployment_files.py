@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-import javaproperties
 from attrs import field, frozen
 
 from cloudlb.domain.models import Account
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.net.pki import CertificateAuthority, KeyPair
+from cloudlb.net.properties_text import properties_text
+from cloudlb.resource.loading import SIMULATOR
 
 INI_FILE = "cloudstack.ini"
-RESOURCE = "agent.resources.simulator.SimulatorResource"
 _PUBLIC, _PRIVATE = 0o644, 0o600
 
 
@@ -43,6 +43,7 @@ class DeploymentFiles:
                 "port": str(self.port),
                 "api.port": str(self.api_port),
                 "db.url": self.database_url,
+                "ca.folder": "../../ca",
                 "tls.ca": "ca.crt",
                 "tls.certificate": "server.crt",
                 "tls.key": "server.key",
@@ -87,7 +88,7 @@ class DeploymentFiles:
                 "zone": "1",
                 "pod": "1",
                 "cluster": "1",
-                "resource": RESOURCE,
+                "resource": SIMULATOR,
                 "tls.ca": "ca.crt",
                 "tls.certificate": "agent.crt",
                 "tls.key": "agent.key",
@@ -112,12 +113,6 @@ def _write_properties(path: Path, comment: str, properties: Mapping[str, str]) -
     """Write a properties file that is not there; say whether it was written."""
     if path.exists():
         return False
-    lines = [f"# {comment}", *(f"{key}={_escape(value)}" for key, value in properties.items())]
     # A database's URL may hold a password.
-    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("ascii"), _PRIVATE)
+    write_atomically(path, properties_text(comment, properties).encode("ascii"), _PRIVATE)
     return True
-
-
-def _escape(value: str) -> str:
-    # Colons and equals signs need no escape in values, and without it people can read URLs and IPv6 addresses.
-    return javaproperties.escape(value).replace("\\:", ":").replace("\\=", "=")

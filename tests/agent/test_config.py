@@ -7,9 +7,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from agent.config import AgentConfig, InvalidConfiguration, agent_config, load_agent_config
-from agent.resources import UnknownResource, load_resource
 from agent.resources.simulator import SimulatorResource
 from cloudlb.domain.host_list import HostList
+from cloudlb.resource.loading import UnknownResource, load_resource
 
 PATH = Path("/etc/cloudlb/agent.properties")
 

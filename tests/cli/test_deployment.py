@@ -23,6 +23,7 @@ from cloudlb.cli.main import main
 from cloudlb.config import load_server_config
 from cloudlb.domain.ports import Transaction
 from cloudlb.net.certificate_names import certificate_guid, check_server_name
+from cloudlb.net.pki import CertificateAuthority
 from cloudlb.net.tls import Identity, client_context, server_context
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
@@ -103,6 +104,8 @@ class NewTests(DeploymentTestCase):
             self.assertEqual((address, address), (config.name, config.address))
             self.assertEqual((9250, 9080), (config.port, config.api_port))
             self.assertEqual(f"sqlite:///{self.folder}/cloudlb.sqlite", config.database_url)
+            assert config.ca_folder is not None
+            CertificateAuthority.load(config.ca_folder)
             certificate = x509.load_pem_x509_certificate(config.certificate.read_bytes())
             check_server_name(certificate.public_bytes(Encoding.DER), address)
         self.assertIn("http://[::1]", self.endpoint_of("::1"))
