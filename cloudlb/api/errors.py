@@ -12,9 +12,11 @@ class ErrorCode(IntEnum):
     UNAUTHORIZED = 401
     METHOD_NOT_ALLOWED = 405
     PARAMETER = 431
+    TOO_MANY = 429
     UNSUPPORTED = 432
     UNAVAILABLE = 503
     INTERNAL = 530
+    NO_CAPACITY = 533
 
 
 class ApiError(Exception):

@@ -144,9 +144,9 @@ def read_arguments(described: type[A], parameters: Mapping[str, str], command: s
 
 
 def as_answer(value: Any) -> dict[str, Any]:
-    """Turn an object with :func:`shown` fields into what JSON or XML carries."""
+    """Turn an object with :func:`shown` fields into what JSON or XML carries; ``class_`` is a field named ``class``."""
     return {
-        attribute.name: content
+        attribute.name.rstrip("_"): content
         for attribute, _ in _typed_fields(type(value))
         if (content := getattr(value, attribute.name)) is not None
     }
@@ -171,7 +171,7 @@ def describe_parameters(described: type[Any]) -> list[dict[str, Any]]:
 def describe_answer(described: type[Any]) -> list[dict[str, Any]]:
     """The ``response`` of listApis."""
     return [
-        {"name": attribute.name, "description": attribute.metadata["description"], "type": kind.name}
+        {"name": attribute.name.rstrip("_"), "description": attribute.metadata["description"], "type": kind.name}
         for attribute, kind in _typed_fields(described)
     ]
 

@@ -66,7 +66,7 @@ from cloudlb.wire.startup import (
     StoragePoolInfo,
 )
 from cloudlb.wire.tls_channel import ALPN, Tls13WithoutAlpn, TlsChannel
-from cloudlb.wire.vocabulary import class_named, register, rename, unsupported, wire_name
+from cloudlb.wire.vocabulary import class_named, command_names, register, rename, unsupported, wire_name
 
 __all__ = [
     "ALPN",
@@ -138,6 +138,7 @@ __all__ = [
     "WireError",
     "attache_sequence",
     "class_named",
+    "command_names",
     "fields_of",
     "read_body",
     "read_content",

@@ -52,6 +52,11 @@ def class_named(name: str) -> type[Command | Answer] | None:
     return _classes.get(name)
 
 
+def command_names() -> list[str]:
+    """The wire names of all registered commands, in order."""
+    return sorted(name for name, class_ in _classes.items() if issubclass(class_, Command))
+
+
 def wire_name(content: Command | Answer | Opaque) -> str:
     """The name of a command's or an answer's class on the wire.
 

@@ -111,6 +111,16 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual({"size": 0, "ok": False}, as_answer(Answer(size=Long(0), ok=False)))
         self.assertEqual(["string", "long", "boolean"], [field["type"] for field in describe_answer(Answer)])
 
+    def test_field_named_as_python_forbids(self) -> None:
+        """A trailing underscore is Python's need alone."""
+
+        @frozen
+        class Classed:
+            class_: str | None = shown("a class")
+
+        self.assertEqual({"class": "x"}, as_answer(Classed("x")))
+        self.assertEqual(["class"], [field["name"] for field in describe_answer(Classed)])
+
     def test_date(self) -> None:
         """CloudStack's form, in UTC; no time is no date."""
         self.assertEqual("2026-11-21T07:00:00+0000", date(1795244400.9))

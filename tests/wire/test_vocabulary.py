@@ -25,6 +25,7 @@ from cloudlb.wire import (
     StartupStorageCommand,
     StoragePoolInfo,
     TransferAgentCommand,
+    command_names,
     read_contents,
     register,
     rename,
@@ -70,6 +71,13 @@ class NameTests(SynchronousTestCase):
         for name, class_ in vocabulary._classes.items():
             self.assertEqual(wire_name(class_()), name)
             self.assertIs(vocabulary.class_named(name), class_)
+
+    def test_commands(self) -> None:
+        """Commands alone, in order."""
+        names = command_names()
+        self.assertIn("com.cloud.agent.api.CheckHealthCommand", names)
+        self.assertEqual([], [name for name in names if name.endswith("Answer")])
+        self.assertEqual(sorted(names), names)
 
     def test_fields_are_camel_case(self) -> None:
         """An attribute's field is its name in camelCase unless it was renamed."""
