@@ -13,6 +13,7 @@ from typing import ClassVar
 from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.wire import (
+    COMMAND_ID,
     Answer,
     CheckHealthAnswer,
     CheckHealthCommand,
@@ -23,6 +24,8 @@ from cloudlb.wire import (
     Command,
     GetHostStatsAnswer,
     GetHostStatsCommand,
+    HostAddresses,
+    HostNetwork,
     HostStats,
     HostVmState,
     MaintainAnswer,
@@ -39,6 +42,7 @@ from cloudlb.wire import (
 )
 
 __all__ = [
+    "COMMAND_ID",
     "Answer",
     "CheckHealthAnswer",
     "CheckHealthCommand",
@@ -49,6 +53,8 @@ __all__ = [
     "Command",
     "GetHostStatsAnswer",
     "GetHostStatsCommand",
+    "HostAddresses",
+    "HostNetwork",
     "HostStats",
     "HostVmState",
     "InvalidProperty",

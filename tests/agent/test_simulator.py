@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,16 +11,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from agent.resources.simulator import SimulatorResource
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import (
+    COMMAND_ID,
     Answer,
     CheckHealthAnswer,
     CheckHealthCommand,
+    CheckOnHostAnswer,
+    CheckOnHostCommand,
     Command,
     GetHostStatsAnswer,
     GetHostStatsCommand,
+    HostAddresses,
     InvalidProperty,
     MaintainAnswer,
     MaintainCommand,
     Opaque,
+    PingTestCommand,
     StartupRoutingCommand,
 )
 
@@ -102,6 +109,95 @@ class SimulatorTests(SynchronousTestCase):
             ("simulator.fault", "1.5"),
             ("simulator.fault", "often"),
             ("simulator.fault", "StartCommand:explode"),
+            ("simulator.heartbeat.interval", "0"),
+            ("simulator.record", "/dev/null/record"),
         ):
             error = self.assertRaises(InvalidProperty, SimulatorResource().configure, {key: value}, self.clock)
             self.assertIn(f"{key}={value}", str(error))
+
+    def test_record(self) -> None:
+        """Each command that is carried out leaves a line, one that fails too."""
+        file = Path(self.mktemp())
+        identified = MaintainCommand(context_map={COMMAND_ID: "one"})
+        opaque = Opaque("com.x.StartCommand", {"contextMap": {COMMAND_ID: "two"}})
+        properties = {"simulator.record": str(file), "simulator.fault": "MaintainCommand:fail"}
+        self.successResultOf(self.ask(properties, identified, opaque, CheckHealthCommand(), Opaque("com.x.Odd", {})))
+        self.assertEqual(
+            file.read_text().splitlines(), ["MaintainCommand one", "StartCommand two", "CheckHealthCommand -", "Odd -"]
+        )
+
+    def test_ping_without_sockets(self) -> None:
+        """A machine that has no sockets to ping with says so."""
+        (answer,) = self.successResultOf(self.ask({}, PingTestCommand(computing_host_ip="127.0.0.1")))
+        self.assertFalse(answer.result)
+        self.assertIn("no sockets", answer.details or "")
+
+
+class HeartbeatTests(SynchronousTestCase):
+    """The sign of life on shared storage, and what a neighbour says of it."""
+
+    def setUp(self) -> None:
+        """Two hosts that share a folder."""
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.folder = Path(self.mktemp())
+        self.one, self.two = self.host("one"), self.host("two")
+
+    def host(self, guid: str) -> SimulatorResource:
+        """A host that beats every 10 s."""
+        resource = SimulatorResource()
+        resource.configure({"guid": guid, "simulator.heartbeat.dir": str(self.folder)}, self.clock)
+        self.addCleanup(resource.close)
+        return resource
+
+    def look(self, guid: str | None = "one-SimulatorResource", by: SimulatorResource | None = None) -> tuple[bool, ...]:
+        """Result, determined and alive of the answer about a host."""
+        answer = (by or self.two).execute(CheckOnHostCommand(host=HostAddresses(guid=guid)))
+        assert isinstance(answer, CheckOnHostAnswer)
+        return answer.result, answer.determined, answer.alive
+
+    def test_fresh(self) -> None:
+        """While a host beats, its neighbour sees it alive, however long."""
+        self.clock.pump([5] * 20)
+        self.assertEqual(self.look(), (True, True, True))
+
+    def test_stale(self) -> None:
+        """Three intervals after the last beat it is not alive any more, and alive again with the next."""
+        self.one.close()
+        self.clock.pump([5] * 6)
+        self.assertEqual(self.look(), (True, True, True))
+        self.clock.pump([5])
+        self.assertEqual(self.look(), (True, True, False))
+        self.host("one")
+        self.assertEqual(self.look(), (True, True, True))
+
+    def test_missing(self) -> None:
+        """A host that never left a sign is not alive, as for CloudStack's agent."""
+        self.assertEqual(self.look("three-SimulatorResource"), (True, True, False))
+
+    def test_odd_guid(self) -> None:
+        """A GUID names a file of the folder, whatever it is."""
+        self.host("../odd/guid")
+        self.assertEqual(self.look("../odd/guid-SimulatorResource"), (True, True, True))
+        self.assertEqual({file.parent for file in self.folder.parent.rglob("hb-*")}, {self.folder})
+
+    def test_cannot_say(self) -> None:
+        """Without the storage, a readable sign or a name there is nothing to say."""
+        (self.folder / "hb-broken").write_text("soon")
+        alone = SimulatorResource()
+        alone.configure({"guid": "alone"}, self.clock)
+        for looked in (self.look("broken"), self.look(by=alone), self.look(None)):
+            self.assertEqual(looked, (False, False, False))
+
+    def test_lost_storage(self) -> None:
+        """A host whose own beats do not get there says nothing of the others, until they do."""
+        hidden = self.folder.with_name("hidden")
+        self.folder.rename(hidden)
+        self.folder.touch()
+        self.clock.pump([5] * 8)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 8)
+        self.assertEqual(self.look(), (False, False, False))
+        self.folder.unlink()
+        hidden.rename(self.folder)
+        self.clock.pump([5] * 2)
+        self.assertEqual(self.look(), (True, True, True))
