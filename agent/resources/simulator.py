@@ -12,7 +12,8 @@
 ``simulator.heartbeat.interval`` Seconds between these signs, 0.1 to 3600; 10 unless given. After three without one
                                  a host counts as not alive.
 ``simulator.record``             A file to which each command that is carried out adds a line, when it begins: its
-                                 class name and its id (``cloudlb.id``), or ``-``.
+                                 class name and its id (``cloudlb.id``), else the sender's logging context
+                                 (``logcontextid``), else ``-``.
 ================================ ===================================================================================
 
 PingTestCommand sends real ICMP echo requests from the machine that the simulator runs on.
@@ -56,6 +57,8 @@ from cloudlb.resource.interface import (
     StartupRoutingCommand,
 )
 
+LOGGING_CONTEXT = "logcontextid"
+"""CloudStack's key in the context map for what joins the log lines of one call."""
 CPUS = 16
 MHZ = 2400
 MEMORY = 64 * 2**30
@@ -202,8 +205,9 @@ class SimulatorResource(ServerResource):
 
 def _id(command: Command | Opaque) -> str:
     context = command.fields.get("contextMap") if isinstance(command, Opaque) else command.context_map
-    found = context.get(COMMAND_ID) if isinstance(context, Mapping) else None
-    return str(found) if found else "-"
+    if not isinstance(context, Mapping):
+        return "-"
+    return str(context.get(COMMAND_ID) or context.get(LOGGING_CONTEXT) or "-")
 
 
 def _stats() -> Answer:

@@ -121,9 +121,13 @@ class SimulatorTests(SynchronousTestCase):
         identified = MaintainCommand(context_map={COMMAND_ID: "one"})
         opaque = Opaque("com.x.StartCommand", {"contextMap": {COMMAND_ID: "two"}})
         properties = {"simulator.record": str(file), "simulator.fault": "MaintainCommand:fail"}
-        self.successResultOf(self.ask(properties, identified, opaque, CheckHealthCommand(), Opaque("com.x.Odd", {})))
+        query = CheckHealthCommand(context_map={"logcontextid": "three"})
+        self.successResultOf(
+            self.ask(properties, identified, opaque, query, CheckHealthCommand(), Opaque("com.x.Odd", {}))
+        )
         self.assertEqual(
-            file.read_text().splitlines(), ["MaintainCommand one", "StartCommand two", "CheckHealthCommand -", "Odd -"]
+            ["MaintainCommand one", "StartCommand two", "CheckHealthCommand three", "CheckHealthCommand -", "Odd -"],
+            file.read_text().splitlines(),
         )
 
     def test_ping_without_sockets(self) -> None:
