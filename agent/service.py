@@ -6,13 +6,11 @@ import random
 import ssl
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 
 from agent.config import AgentConfig, InvalidConfiguration, load_agent_config
 from agent.host_agent import ChannelFactory, HostAgent
@@ -22,6 +20,7 @@ from cloudlb.net.tls import Identity, TlsConfigurationError, client_context
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import InvalidProperty, ServerResource
 from cloudlb.resource.loading import UnknownResource, load_resource
+from cloudlb.resource.threads import ResourceThreads
 from cloudlb.wire.link import Channel
 from cloudlb.wire.tls_channel import TlsChannel
 
@@ -30,7 +29,7 @@ class AgentService(Service):
     """Runs an agent from start to stop."""
 
     def __init__(
-        self, agent: HostAgent, properties: AgentProperties, resource: ServerResource, threads: ThreadPool | None
+        self, agent: HostAgent, properties: AgentProperties, resource: ServerResource, threads: ResourceThreads | None
     ) -> None:
         """Prepare.
 
@@ -48,8 +47,6 @@ class AgentService(Service):
     def startService(self) -> None:
         """Look for a server."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted has no types there
-        if self._threads is not None:
-            self._threads.start()
         self.agent.start()
 
     def stopService(self) -> Deferred[None]:
@@ -62,8 +59,7 @@ class AgentService(Service):
         await self._properties.close()
         self._resource.close()
         if self._threads is not None:
-            # It waits for every call to return, which a hung hypervisor may never do: not here.
-            Thread(target=self._threads.stop, daemon=True).start()
+            self._threads.stop()
 
 
 def build(
@@ -98,13 +94,13 @@ def build(
         channel_factory = channel_factory or tls_channels(config)
     except (UnknownResource, InvalidProperty, TlsConfigurationError) as error:
         raise InvalidConfiguration(f"{path}: {error}") from error
-    threads = _threads(config, resource)
+    threads = ResourceThreads(reactor, f"resource of {config.name}", config.workers) if resource.blocking else None
     properties = AgentProperties(path, reactor, run_blocking or _on_reactor_threads(reactor), write)
     dispatch = Dispatch(
         resource,
         reactor,
         workers=config.workers,
-        in_thread=None if threads is None else partial(deferToThreadPool, reactor, threads),
+        in_thread=None if threads is None else threads.run,
     )
     agent = HostAgent(reactor, config, properties, resource, dispatch, channel_factory, rng)
     return AgentService(agent, properties, resource, threads)
@@ -127,21 +123,6 @@ def tls_channels(config: AgentConfig) -> ChannelFactory:
         return TlsChannel(contexts[tls12], server_side=False)
 
     return channel
-
-
-def _threads(config: AgentConfig, resource: ServerResource) -> ThreadPool | None:
-    if not resource.blocking:
-        return None
-    threads = ThreadPool(0, config.workers, name=f"resource of {config.name}")
-    threads.threadFactory = _DaemonThread
-    return threads
-
-
-class _DaemonThread(Thread):
-    """A thread that a process that ends does not wait for."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, daemon=True)
 
 
 def _on_reactor_threads(reactor: Any) -> RunBlocking:

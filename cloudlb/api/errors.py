@@ -17,6 +17,7 @@ class ErrorCode(IntEnum):
     UNAVAILABLE = 503
     INTERNAL = 530
     NO_CAPACITY = 533
+    RESOURCE_UNAVAILABLE = 534
 
 
 class ApiError(Exception):

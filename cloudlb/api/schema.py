@@ -35,14 +35,15 @@ def required(description: str, *, related: str = "", length: int = LENGTH) -> An
     return field(metadata=_metadata(description, related, length))
 
 
-def optional(description: str, *, related: str = "", length: int = LENGTH) -> Any:
+def optional(description: str, *, related: str = "", length: int = LENGTH, secret: bool = False) -> Any:
     """Declare a parameter that is None where a call does not carry it.
 
     Args:
         related: commands, comma-separated, whose answers carry ids for it.
         length: the most characters it may have.
+        secret: it has no place in a repr.
     """
-    return field(default=None, metadata=_metadata(description, related, length))
+    return field(default=None, repr=not secret, metadata=_metadata(description, related, length))
 
 
 def shown(description: str) -> Any:
@@ -67,6 +68,10 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 def _key(text: str) -> Key:
     if not text:
         raise ValueError("it is empty")
@@ -88,7 +93,7 @@ _TYPES: Mapping[Any, _Type] = {
     int: _Type("integer", _whole),
     Long: _Type("long", _whole),
     Date: _Type("date"),
-    list: _Type("list"),
+    list: _Type("list", _items),
     dict: _Type("map"),
 }
 

@@ -183,7 +183,8 @@ async def _list_clusters(call: Call, arguments: ListClusters) -> Body:
     return await call.store.read(work)
 
 
-def _new_name(parameter: str, name: str) -> str:
+def new_name(parameter: str, name: str) -> str:
+    """The name of something new, without blanks around it; an error that names the parameter if it is none."""
     # A name of digits could not be told from an id where an agent says in which zone it stands.
     if not name.strip() or name.strip().isdigit():
         raise invalid_parameter(parameter, f"{name!r} is no name: it must hold more than digits")
@@ -198,7 +199,7 @@ class CreateZone:
 
 
 async def _create_zone(call: Call, arguments: CreateZone) -> Body:
-    name = _new_name("name", arguments.name)
+    name = new_name("name", arguments.name)
     try:
         return single("zone", _show_zone(await call.store.run(lambda txn: txn.topology.add_zone(name))))
     except AlreadyExists as error:
@@ -214,7 +215,7 @@ class CreatePod:
 
 
 async def _create_pod(call: Call, arguments: CreatePod) -> Body:
-    name = _new_name("name", arguments.name)
+    name = new_name("name", arguments.name)
 
     def work(txn: Transaction) -> Pod:
         return txn.topology.add_pod(name, find_zone(txn, arguments.zoneid).id)
@@ -238,11 +239,11 @@ class AddCluster:
 
 
 async def _add_cluster(call: Call, arguments: AddCluster) -> Body:
-    name = _new_name("clustername", arguments.clustername)
+    name = new_name("clustername", arguments.clustername)
     if arguments.clustertype != CLOUD_MANAGED:
         raise invalid_parameter("clustertype", f"{arguments.clustertype!r} is not {CLOUD_MANAGED}")
-    hypervisor = _one_of(HYPERVISORS, "hypervisor", arguments.hypervisor)
-    arch = _one_of(ARCHITECTURES, "arch", arguments.arch or ARCHITECTURES[0])
+    hypervisor = one_of(HYPERVISORS, "hypervisor", arguments.hypervisor)
+    arch = one_of(ARCHITECTURES, "arch", arguments.arch or ARCHITECTURES[0])
 
     def work(txn: Transaction) -> Cluster:
         zone = find_zone(txn, arguments.zoneid)
@@ -259,7 +260,8 @@ async def _add_cluster(call: Call, arguments: AddCluster) -> Body:
     return {"count": 1, "cluster": [as_answer(_show_cluster(cluster))]}
 
 
-def _one_of(known: tuple[str, ...], parameter: str, text: str) -> str:
+def one_of(known: tuple[str, ...], parameter: str, text: str) -> str:
+    """The known word that a text is, in any case; an error that names the parameter if it is none."""
     for name in known:
         if name.lower() == text.lower():
             return name

@@ -30,6 +30,8 @@ class Arguments:
     text: str | None = optional("a text", length=8)
     number: int | None = optional("a number")
     truth: bool | None = optional("a truth")
+    items: list[str] | None = optional("a list")
+    password: str | None = optional("a password", secret=True)
 
 
 @frozen(kw_only=True)
@@ -56,6 +58,17 @@ class ReadTests(SynchronousTestCase):
             read(id="7", text="", number="-3", truth="TRUE", other="x"),
         )
         self.assertEqual(Arguments(id=Key("7")), read(id="7"))
+
+    def test_lists(self) -> None:
+        """Items are divided by commas; empty ones are none."""
+        for text, items in (("a", ["a"]), (" a , b,,", ["a", "b"]), ("", [])):
+            self.assertEqual(items, read(id="7", items=text).items)
+
+    def test_secrets(self) -> None:
+        """A secret is read, and not shown."""
+        arguments = read(id="7", password="hidden")
+        self.assertEqual("hidden", arguments.password)
+        self.assertNotIn("hidden", repr(arguments))
 
     def test_errors_name_the_parameter(self) -> None:
         """Missing, empty, of another type, too long, with control characters."""
