@@ -18,7 +18,7 @@ and the agent comes back by itself.
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,10 +26,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable, Attache
 from cloudlb.agents.claims import Claim, Claims
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandError
 from cloudlb.agents.introduction import Introduction, Refusal, introduce
+from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.liveness import PING_TIMEOUT, Liveness
@@ -40,6 +41,7 @@ from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import (
     Answer,
+    CommandInfo,
     Flag,
     Header,
     ReadyCommand,
@@ -81,9 +83,11 @@ class Admission:
         self._clock = clock
         self._rng = rng
         self._max_message = max_message
-        self._attaches: set[Attache] = set()
+        self._attaches: set[LinkAttache] = set()
         self._under_way: set[Deferred[None]] = set()
         self._sparse_log = SparseLog(clock, self.log)
+        self.reported: Callable[[LinkAttache, Sequence[CommandInfo]], tuple[str, ...]] = lambda *_: ()
+        """Takes what a ping tells of commands; says which of them the agent may forget."""
         self.liveness = Liveness(store, clock, self._silent)
 
     def begin(self, link: LinkProtocol, header: Header, startups: Sequence[StartupCommand]) -> None:
@@ -95,7 +99,7 @@ class Admission:
             link.send(self._response(header, -1, [refused]))
             link.close()
             return
-        attache = Attache(
+        attache = LinkAttache(
             link,
             self,
             self._clock,
@@ -123,7 +127,7 @@ class Admission:
 
     # What an attache tells.
 
-    def heard(self, attache: Attache) -> None:
+    def heard(self, attache: LinkAttache) -> None:
         """Stamp the agent as alive."""
         self.liveness.heard(attache)
 
@@ -131,11 +135,11 @@ class Admission:
         """Servers known to be down."""
         return self._lists.avoid_list()
 
-    def misbehaved(self, attache: Attache, what: str) -> None:
+    def misbehaved(self, attache: LinkAttache, what: str) -> None:
         """Note what an agent can repeat at will."""
         self._sparse_log.info("{attache}: {what}", attache=attache, what=what)
 
-    def started_again(self, attache: Attache, header: Header, startups: Sequence[StartupCommand]) -> None:
+    def started_again(self, attache: LinkAttache, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Answer each command, and admit the host anew on the same link."""
         introduction = introduce(startups, attache.link.channel.peer_certificate)
         if isinstance(introduction, Refusal) or introduction.facts.guid != attache.guid:
@@ -154,23 +158,23 @@ class Admission:
             attache.held = introduction.held
             self._spawn(attache, self._connect(attache, introduction))
 
-    def lost(self, attache: Attache, reason: str) -> None:
+    def lost(self, attache: LinkAttache, reason: str) -> None:
         """The link of an attache is gone."""
         self._attaches.discard(attache)
         self.liveness.forget(attache)
         self._directory.disconnected(attache, reason)
 
-    def _silent(self, attache: Attache) -> None:
+    def _silent(self, attache: LinkAttache) -> None:
         attache.close(f"no ping for more than {PING_TIMEOUT} intervals of {attache.ping_interval} s")
 
     # The steps.
 
-    def _spawn(self, attache: Attache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
+    def _spawn(self, attache: LinkAttache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
         under_way = spawn(self._see_through(attache, steps), self.log, "admit an agent")
         self._under_way.add(under_way)
         under_way.addBoth(lambda _: self._under_way.discard(under_way))
 
-    async def _see_through(self, attache: Attache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
+    async def _see_through(self, attache: LinkAttache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
         """Whatever goes wrong, no link stays that belongs to nobody; the agent tries again by itself."""
         try:
             await steps
@@ -179,6 +183,8 @@ class Admission:
             pass
         except AgentTimedOut:
             attache.close(f"no answer to ReadyCommand within {READY_TIMEOUT:.0f} s")
+        except CommandError as error:
+            attache.close(str(error))
         except StoreUnavailable as error:
             self._sparse_log.info("{attache} cannot be admitted: {error}", attache=attache, error=error)
             attache.close("the database is unavailable")
@@ -186,25 +192,25 @@ class Admission:
             attache.close("internal error")
             raise
 
-    async def _admit(self, attache: Attache, introduction: Introduction) -> None:
+    async def _admit(self, attache: LinkAttache, introduction: Introduction) -> None:
         standing = await self._claims.standing(introduction)
         if standing is None:
             await self._connect(attache, introduction)
         else:
             await self._transfer(attache, introduction, standing)
 
-    async def _connect(self, attache: Attache, introduction: Introduction) -> None:
+    async def _connect(self, attache: LinkAttache, introduction: Introduction) -> None:
         """Take the host, then make its agent ready."""
         if await self._take(attache, introduction) and await self._make_ready(attache):
             await self._up(attache)
 
-    async def _transfer(self, attache: Attache, introduction: Introduction, standing: Claim) -> None:
+    async def _transfer(self, attache: LinkAttache, introduction: Introduction, standing: Claim) -> None:
         """Make the agent ready, then take the host: until then it is the other server's, whatever fails here."""
         attache.expect(standing.host, standing.rank)
         if await self._make_ready(attache) and await self._take(attache, introduction):
             await self._up(attache)
 
-    async def _take(self, attache: Attache, introduction: Introduction) -> bool:
+    async def _take(self, attache: LinkAttache, introduction: Introduction) -> bool:
         """Begin the session; whether it came to that."""
         claim = await self._claims.take(introduction)
         if isinstance(claim, Refused):
@@ -217,7 +223,7 @@ class Admission:
             return False
         return self._directory.enter(attache)
 
-    async def _make_ready(self, attache: Attache) -> bool:
+    async def _make_ready(self, attache: LinkAttache) -> bool:
         """Tell the agent its list and who it is; whether it took it."""
         host = attache.host
         orders = self._lists.orders(attache)
@@ -245,19 +251,20 @@ class Admission:
             attache.held, attache.move_due = orders.wanted, True
         return True
 
-    async def _up(self, attache: Attache) -> None:
+    async def _up(self, attache: LinkAttache) -> None:
         host = attache.host
         # Also for a host that was Up all along: what the database says of the session decides who has it.
         if not await self._directory.set_status(attache, HostStatus.UP):
             self._directory.leave(attache)
             attache.supersede()
             return
+        attache.take_status(HostStatus.UP)
         self.log.info(
             "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session
         )
         self._lists.check(attache)
 
-    def _refuse(self, attache: Attache, reason: str) -> None:
+    def _refuse(self, attache: LinkAttache, reason: str) -> None:
         """Say why, in the form that CloudStack's agent understands [AgentManagerImpl.sendReadyAndGetReady...]."""
         packet = write_packet(
             sequence=-1,

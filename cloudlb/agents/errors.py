@@ -10,7 +10,7 @@ class CommandError(Exception):
 class AgentUnavailable(CommandError):
     """The host cannot be reached: it is unknown, not Up, forbidden the command by its resource state, its link closed.
 
-    Whether a command that had been sent was carried out is not known, unless it is one of those that are journalled.
+    But for :class:`LinkLost` the command was not sent.
     """
 
 
@@ -18,9 +18,17 @@ class AgentBusy(AgentUnavailable):
     """Too much waits for the host already; the command was not sent."""
 
 
+class LinkLost(AgentUnavailable):
+    """The link was lost after the command had been sent: whether it was carried out is not known."""
+
+
 class AgentTimedOut(CommandError):
-    """The agent did not answer in time."""
+    """The agent did not answer in time, or an earlier in-sequence request kept the command from being sent."""
 
 
 class CommandCancelled(CommandError):
     """Whoever sent the command has cancelled it."""
+
+
+class BadAnswer(CommandError):
+    """What came back does not parse or has not one answer to each command: what the host did is not known."""

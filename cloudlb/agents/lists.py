@@ -17,8 +17,9 @@ from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable, Attache
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.errors import CommandError
+from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
@@ -85,8 +86,8 @@ class Lists:
         self._directory = directory
         self._peers = peers
         self._rng = rng
-        self._to_tell: deque[Attache] = deque()
-        self._to_move: deque[Attache] = deque()
+        self._to_tell: deque[LinkAttache] = deque()
+        self._to_move: deque[LinkAttache] = deque()
         self._changes = 0
         self._clock = clock
         self._retry: IDelayedCall | None = None
@@ -94,7 +95,7 @@ class Lists:
         settings.observe(self._look_again)
         peers.observe(self._look_again)
 
-    def orders(self, attache: Attache) -> Orders:
+    def orders(self, attache: LinkAttache) -> Orders:
         """Decide what a host's agent should hold, given what it holds."""
         settings, host, held = self._settings.current, attache.host, attache.held
         algorithm = settings.algorithm
@@ -107,7 +108,7 @@ class Lists:
         """Servers of ``host`` that are known to be down."""
         return self._peers.avoid(self._settings.current.servers)
 
-    def check(self, attache: Attache) -> None:
+    def check(self, attache: LinkAttache) -> None:
         """Look at an agent that has confirmed something: what it should hold may have changed meanwhile."""
         if not self._tell(attache) and attache.move_due:
             self._to_move.append(attache)
@@ -121,7 +122,7 @@ class Lists:
         """Bring every agent of this server what it should hold now, and where it should have gone already."""
         self._changes += 1
         change, algorithm = self._changes, self._settings.current.algorithm
-        zones = {attache.host.zone.id for attache in self._directory}
+        zones = {attache.host.zone.id for attache in self._agents()}
         try:
             places = await self._store.read(lambda txn: ranks(txn, algorithm, zones))
         except StoreUnavailable as error:
@@ -130,12 +131,16 @@ class Lists:
             return
         if change != self._changes:
             return
-        for attache in self._directory:
+        for attache in self._agents():
             attache.rank = places.get(attache.host.id, attache.rank)
         # A later change starts over; who holds the right list by then is passed over.
-        self._to_tell = deque(self._directory)
-        self._to_move.extend(attache for attache in self._directory if attache.move_due)
+        self._to_tell = deque(self._agents())
+        self._to_move.extend(attache for attache in self._agents() if attache.move_due)
         self._work()
+
+    def _agents(self) -> list[LinkAttache]:
+        """The hosts that have an agent of their own; no others hold lists."""
+        return [attache for attache in self._directory if isinstance(attache, LinkAttache)]
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -163,7 +168,7 @@ class Lists:
         if not self._to_tell and not self._to_move:
             self._ticks.stop()
 
-    def _tell(self, attache: Attache) -> bool:
+    def _tell(self, attache: LinkAttache) -> bool:
         """Send an agent what it should hold, if that is something else; say whether it is."""
         if not attache.owns_host:
             return False
@@ -175,12 +180,12 @@ class Lists:
             spawn(self._send(attache, orders), self.log, "send a list")
         return differs
 
-    async def _send(self, attache: Attache, orders: Orders) -> None:
+    async def _send(self, attache: LinkAttache, orders: Orders) -> None:
         if await self._setup(attache, orders.wanted, orders.interval, trigger=False):
             attache.move_due |= orders.send_list
             self.check(attache)
 
-    def _trigger(self, attache: Attache) -> bool:
+    def _trigger(self, attache: LinkAttache) -> bool:
         """Send the agent to the head of its list, if there is somebody; say whether it was sent."""
         held = attache.held
         if not attache.owns_host or not attache.move_due or held is None or attache.check_interval is None:
@@ -195,7 +200,7 @@ class Lists:
         spawn(self._setup(attache, held, attache.check_interval, trigger=True), self.log, "move an agent")
         return True
 
-    async def _setup(self, attache: Attache, wanted: HostList, interval: int, *, trigger: bool) -> bool:
+    async def _setup(self, attache: LinkAttache, wanted: HostList, interval: int, *, trigger: bool) -> bool:
         attache.avoided = self.avoid_list()
         command = SetupMSListCommand(
             ms_list=wanted.addresses,
@@ -206,7 +211,7 @@ class Lists:
         )
         try:
             answers = await attache.send([command], timeout=ANSWER_TIMEOUT, flags=Flag.STOP_ON_ERROR)
-        except (AgentUnavailable, AgentTimedOut) as error:
+        except CommandError as error:
             self.log.warn("a list was not acknowledged: {error}", error=error)
             return False
         refusal = next((a.details for a in answers if isinstance(a, Answer) and not a.result), None)

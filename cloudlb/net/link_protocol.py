@@ -126,6 +126,11 @@ class LinkProtocol(TwistedProtocol):
     def max_message(self, size: int) -> None:
         self._link.max_message = size
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait here for a peer that does not read; beyond ``max_unsent`` the link is aborted."""
+        return self._unsent_size
+
     def send(self, message: bytes) -> None:
         """Send a message; one for a link that is closing or lost goes nowhere.
 

@@ -34,6 +34,10 @@ class Exchange(Generic[W]):
         """Return how many requests are under way."""
         return len(self._waiters)
 
+    def __contains__(self, sequence: int) -> bool:
+        """Return whether somebody waits for the answer to this request."""
+        return sequence in self._waiters
+
     def open(self, waiter: W, deadline: float) -> int:
         """Return the sequence to send a request with. Its waiter is handed out again by one of the other methods."""
         sequence = self._next_sequence

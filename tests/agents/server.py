@@ -52,6 +52,7 @@ class FakeLink:
     channel: FakeChannel = field(factory=FakeChannel)
     peer_address: str = "127.0.0.9"
     sent: list[bytes] = field(factory=list)
+    unsent: int = 0
     ended: str | None = None
     """Why the server closed it."""
     lost: bool = False

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.admission import READY_TIMEOUT
-from cloudlb.agents.attache import Attache
+from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.resource_state import ResourceState
@@ -48,10 +48,10 @@ class AdmissionTests(SynchronousTestCase):
         link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
         return ready
 
-    def attache(self) -> Attache:
+    def attache(self) -> LinkAttache:
         """The one that speaks for host 1."""
         attache = self.fixture.server.directory.get(self.fixture.host(1).id)
-        assert attache is not None
+        assert isinstance(attache, LinkAttache)
         return attache
 
     def test_an_agent_becomes_up(self) -> None:
@@ -167,7 +167,7 @@ class AdmissionTests(SynchronousTestCase):
         self.fixture.advance(5)
         self.assertEqual(self.fixture.host(1), evolve(before, last_heard=self.fixture.host(1).last_heard))
         attache = self.fixture.server.directory.get(before.id)
-        assert attache is not None
+        assert isinstance(attache, LinkAttache)
         self.assertIs(attache.link, old)
         self.assertIsNone(old.ended)
 

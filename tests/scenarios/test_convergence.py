@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.agents.attache import AgentTimedOut, AgentUnavailable
+from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
-from cloudlb.agents.attache import AgentUnavailable
+from cloudlb.agents.errors import AgentUnavailable
 from cloudlb.agents.liveness import PING_TIMEOUT
 from cloudlb.domain.settings import LB_ALGORITHM
 from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand

@@ -131,6 +131,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     def agrees(self) -> None:
         """The exchange knows who waits, until when, and keeps little else."""
         assert len(self.exchange) == len(self.waiting)
+        assert all((sequence in self.exchange) == (sequence in self.waiting) for sequence in range(50))
         assert self.exchange.next_deadline() == min(self.waiting.values(), default=None)
         assert len(self.exchange._deadlines) <= 3 * len(self.waiting) + 200
 
