@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from cloudlb.net.atomic_file import write_atomically
 from cloudlb.net.tls import Identity, TlsConfigurationError, client_context
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import InvalidProperty, ServerResource
+from cloudlb.resource.journal import Journal
+from cloudlb.resource.journal_file import JournalFile, SqliteFile
 from cloudlb.resource.loading import UnknownResource, load_resource
-from cloudlb.resource.threads import ResourceThreads
+from cloudlb.resource.threads import ResourceThreads, Threads
 from cloudlb.wire.link import Channel
 from cloudlb.wire.tls_channel import TlsChannel
 
@@ -29,7 +32,7 @@ class AgentService(Service):
     """Runs an agent from start to stop."""
 
     def __init__(
-        self, agent: HostAgent, properties: AgentProperties, resource: ServerResource, threads: ResourceThreads | None
+        self, agent: HostAgent, properties: AgentProperties, resource: ServerResource, threads: Threads | None
     ) -> None:
         """Prepare.
 
@@ -70,19 +73,22 @@ def build(
     resource: ServerResource | None = None,
     channel_factory: ChannelFactory | None = None,
     run_blocking: RunBlocking | None = None,
+    threads: Callable[[str, int], Threads] | None = None,
     write: Write = write_atomically,
+    journal_file: JournalFile | None = None,
 ) -> AgentService:
     """Build an agent from its agent.properties.
 
     Args:
-        reactor: IReactorTCP and IReactorTime; IReactorThreads too, unless ``run_blocking`` is given and the resource
-            is not blocking.
+        reactor: IReactorTCP and IReactorTime; IReactorThreads too, unless ``run_blocking`` and ``threads`` are given.
         path: of the file, which is also written to.
         rng: for pauses and first pings.
         resource: instead of the one that the file names; configured here.
         channel_factory: instead of TLS with the files that the file names.
         run_blocking: runs what waits for a disk; the reactor's thread pool unless given.
+        threads: makes those of a blocking resource, given a name and their number; real ones unless given.
         write: writes the file.
+        journal_file: instead of the one that the properties name.
 
     Raises:
         InvalidConfiguration: the file, or something that it names, does not do.
@@ -94,16 +100,20 @@ def build(
         channel_factory = channel_factory or tls_channels(config)
     except (UnknownResource, InvalidProperty, TlsConfigurationError) as error:
         raise InvalidConfiguration(f"{path}: {error}") from error
-    threads = ResourceThreads(reactor, f"resource of {config.name}", config.workers) if resource.blocking else None
-    properties = AgentProperties(path, reactor, run_blocking or _on_reactor_threads(reactor), write)
+    make_threads = threads or partial(ResourceThreads, reactor)
+    own_threads = make_threads(f"resource of {config.name}", config.workers) if resource.blocking else None
+    run_blocking = run_blocking or _on_reactor_threads(reactor)
+    properties = AgentProperties(path, reactor, run_blocking, write)
+    journal = Journal(journal_file or SqliteFile(config.journal), reactor, run_blocking)
     dispatch = Dispatch(
         resource,
         reactor,
         workers=config.workers,
-        in_thread=None if threads is None else threads.run,
+        in_thread=None if own_threads is None else own_threads.run,
+        journal=journal,
     )
-    agent = HostAgent(reactor, config, properties, resource, dispatch, channel_factory, rng)
-    return AgentService(agent, properties, resource, threads)
+    agent = HostAgent(reactor, config, properties, resource, dispatch, journal, channel_factory, rng)
+    return AgentService(agent, properties, resource, journal, own_threads)
 
 
 def tls_channels(config: AgentConfig) -> ChannelFactory:
