@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -20,7 +20,7 @@ from cloudlb.agents.requests import Answers, Parcel, Requests
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host
 from cloudlb.domain.resource_state import ResourceState
-from cloudlb.wire import Command, Flag, Opaque
+from cloudlb.wire import Command, Flag, Opaque, PingCommand
 
 _NO_FLAGS = Flag(0)
 
@@ -48,6 +48,7 @@ class Attache(ABC):
         self._host: Host | None = None
         self._clock = clock
         self._requests = Requests(self, clock, rng, guid)
+        self._watcher: Callable[[PingCommand], None] | None = None
 
     def __repr__(self) -> str:
         """Name the host and the session."""
@@ -101,6 +102,10 @@ class Attache(ABC):
             One answer per command, or a failure, always a CommandError. It may be cancelled.
         """
         return self._requests.send(self._pack(commands, flags), timeout)
+
+    def watch_pings(self, watcher: Callable[[PingCommand], None] | None) -> None:
+        """Have somebody told what the host's pings say; None: nobody. Otherwise they are not looked into."""
+        self._watcher = watcher
 
     def supersede(self) -> None:
         """Give way to a newer session of the host."""

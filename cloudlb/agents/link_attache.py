@@ -181,7 +181,9 @@ class LinkAttache(Attache):
             self.answer(header, [_reply(element) for element in elements])
 
     def _pinged(self, header: Header, element: Opaque) -> None:
-        """Quote the ping back; it is looked into only if it tells of commands."""
+        """Quote the ping back; it is looked into only if it tells of commands, or somebody watches."""
+        if self._watcher is not None and isinstance(watched := read_content(element), PingCommand):
+            self._watcher(watched)
         self.avoided = self._owner.avoid_list()
         settled = self._settled(element) if element.fields.get("commandInfos") else ()
         ping = PingAnswer(command=element.fields, avoid_ms_list=self.avoided, reconcile_commands=settled)
