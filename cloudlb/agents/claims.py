@@ -89,7 +89,7 @@ class Claims:
         algorithm, now = self._settings.current.algorithm, self._clock.seconds()
 
         def work(txn: Transaction) -> Sequence[Claim | Refused]:
-            results = [txn.hosts.admit(row, now) for row in rows]
+            results = txn.hosts.admit(rows, now)
             hosts = [result for result in results if isinstance(result, Host)]
             places = _places(txn, algorithm, hosts)
             if hosts:

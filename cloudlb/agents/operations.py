@@ -43,7 +43,7 @@ class Operations:
             host = txn.hosts.get(host_id)
             if host is None or host.removed is not None:
                 raise NotFound(f"there is no host {host_id}")
-            job = txn.jobs.start(
+            job, _ = txn.jobs.start(
                 command="reconnectHost", account_id=account_id, server_id=self.server_id, host_id=host_id, now=now
             )
             if host.status is HostStatus.UP and _is_up(txn, host, now):
@@ -55,12 +55,12 @@ class Operations:
 
         return await self._store.run(work)
 
-    async def delete_host(self, host_id: HostId) -> bool:
+    async def delete_host(self, host_id: HostId, account_id: int) -> bool:
         """Remove a host: its link is closed, and its GUID is refused from now on. False if it was gone already."""
         now = self._clock.seconds()
 
         def work(txn: Transaction) -> bool:
-            removed = txn.hosts.remove(host_id, now)
+            removed = txn.hosts.remove(host_id, self.server_id, account_id, now)
             if removed:
                 txn.bus.publish(REMOVED, {"host_id": host_id}, now)
             return removed

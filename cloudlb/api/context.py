@@ -7,8 +7,9 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from cloudlb.domain.models import ClusterId, HostId, Job, Server, ServerState
+from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server, ServerState
 from cloudlb.domain.ports import Store
+from cloudlb.domain.resource_state import ResourceEvent
 
 
 class SettingChanges(Protocol):
@@ -24,7 +25,17 @@ class HostOperations(Protocol):
     """What is done to one host; Operations of cloudlb.agents."""
 
     async def reconnect_host(self, host_id: HostId, account_id: int) -> Job: ...
-    async def delete_host(self, host_id: HostId) -> bool: ...
+    async def delete_host(self, host_id: HostId, account_id: int) -> bool: ...
+
+
+class HostStates(Protocol):
+    """What operators let hosts do; ResourceStates of cloudlb.agents."""
+
+    async def change(self, host_id: HostId, event: ResourceEvent, account_id: int) -> Host: ...
+    async def prepare_for_maintenance(self, host_id: HostId, account_id: int) -> Job: ...
+    async def cancel_maintenance(self, host_id: HostId, account_id: int) -> Job: ...
+    async def declare_degraded(self, host_id: HostId, account_id: int) -> Job: ...
+    async def cancel_degraded(self, host_id: HostId, account_id: int) -> Job: ...
 
 
 class ServerStates(Protocol):
@@ -40,5 +51,6 @@ class ApiContext:
     store: Store
     settings: SettingChanges
     operations: HostOperations
+    resource_states: HostStates
     membership: ServerStates
     clock: IReactorTime

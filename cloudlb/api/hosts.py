@@ -189,7 +189,7 @@ class DeleteHost:
 
 async def _delete_host(call: Call, arguments: DeleteHost) -> Body:
     host = await call.store.read(lambda txn: find_host(txn, arguments.id))
-    if not await call.context.operations.delete_host(host.id):
+    if not await call.context.operations.delete_host(host.id, call.account.id):
         raise unknown_entity("id", arguments.id)
     return SUCCESS
 

@@ -7,19 +7,16 @@ own: it must not touch anything but the transaction and its own values.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from attrs import frozen
-
+from cloudlb.domain.host_ports import Admission, HostRows, Location, Refused
 from cloudlb.domain.models import (
     Account,
     Cluster,
     ClusterId,
-    Host,
-    HostFacts,
     HostId,
-    HostStatus,
     Job,
     JobStatus,
     Message,
@@ -27,11 +24,34 @@ from cloudlb.domain.models import (
     PodId,
     Server,
     ServerId,
-    Session,
     Zone,
     ZoneId,
 )
+from cloudlb.domain.record_ports import AlertRows, EventRows, InvestigationRows
 from cloudlb.domain.settings import Settings
+
+__all__ = [
+    "AccountRows",
+    "Admission",
+    "AlertRows",
+    "AlreadyExists",
+    "Bus",
+    "BusRows",
+    "EventRows",
+    "HostRows",
+    "InvestigationRows",
+    "JobRows",
+    "KeyTaken",
+    "Location",
+    "NotFound",
+    "Refused",
+    "ServerRows",
+    "SettingRows",
+    "Store",
+    "StoreUnavailable",
+    "TopologyRows",
+    "Transaction",
+]
 
 T = TypeVar("T")
 
@@ -40,93 +60,16 @@ class AlreadyExists(Exception):
     """A name or key is taken; the message says which."""
 
 
+class KeyTaken(Exception):
+    """A job of the caller's has this key already and is another one; the message names it."""
+
+
 class NotFound(Exception):
     """No row for an id, uuid or name; the message says which."""
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or is shut down; the work was not done."""
-
-
-@frozen(kw_only=True)
-class Location:
-    """Where an agent says it stands; each is an id, a uuid or a name, as in CloudStack."""
-
-    zone: str
-    pod: str | None = None
-    cluster: str | None = None
-
-
-@frozen(kw_only=True)
-class Admission:
-    """An agent that asks to be admitted on a server."""
-
-    facts: HostFacts
-    location: Location
-    server_id: ServerId
-    transferred: bool
-    """It moves from another server and is Up all the while."""
-
-
-@frozen(kw_only=True)
-class Refused:
-    """Why an admission was refused for good."""
-
-    reason: str
-
-
-class HostRows(Protocol):
-    """Hosts."""
-
-    def admit(self, admission: Admission, now: float) -> Host | Refused:
-        """Create the host of a GUID or find it, give it to the server and count its session up.
-
-        The status becomes Connecting, but stays Up for an Up host that is transferred. Facts and server are the new
-        ones. Refused, with a reason that names the thing, and changing nothing, are: an unknown zone, a pod that is
-        not in that zone and a cluster that is not in that pod; a hypervisor host (type Routing) without pod or
-        cluster, which system VMs may lack; a GUID whose host was deleted, or stands elsewhere; facts that do not fit
-        their columns.
-        """
-        ...
-
-    def change_status(self, host_id: HostId, session: Session, status: HostStatus, now: float) -> bool:
-        """Set the status if ``session`` is still the host's latest and the host is not removed; say whether it was.
-
-        ``disconnected`` becomes the time of the first of Disconnected, Down and Alert after Up, and None with Up.
-        """
-        ...
-
-    def get(self, host_id: HostId) -> Host | None:
-        """A host by its number, removed ones too."""
-        ...
-
-    def by_guid(self, guid: str) -> Host | None:
-        """A host by its GUID, removed ones too."""
-        ...
-
-    def find(self, key: str) -> Host | None:
-        """A host that is not removed, by id, uuid or name, in this order of precedence; of one name the oldest."""
-        ...
-
-    def all(self) -> list[Host]:
-        """Every host that is not removed, ordered by id."""
-        ...
-
-    def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
-        """Ids of the zone's hosts that are not removed, in order: the input of roundrobin."""
-        ...
-
-    def places(self, zone_id: ZoneId, ids: Sequence[HostId]) -> Mapping[HostId, int]:
-        """Where some hosts stand in :meth:`ids_in_zone`, from 0, for a fraction of its cost while they are few."""
-        ...
-
-    def touch(self, heard: Mapping[HostId, float]) -> None:
-        """Write when hosts were last heard from, in one batch; never moves a time back."""
-        ...
-
-    def remove(self, host_id: HostId, now: float) -> bool:
-        """Mark as removed: status Removed, session counted up so that no server owns it. False if it already was."""
-        ...
 
 
 class ServerRows(Protocol):
@@ -194,8 +137,46 @@ class JobRows(Protocol):
     """Asynchronous jobs."""
 
     def start(
-        self, *, command: str, account_id: int, server_id: ServerId, host_id: HostId | None, now: float
-    ) -> Job: ...
+        self,
+        *,
+        command: str,
+        account_id: int,
+        server_id: ServerId,
+        host_id: HostId | None,
+        now: float,
+        key: str | None = None,
+        deadline: float | None = None,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+    ) -> tuple[Job, bool]:
+        """Record a job that runs, and say whether it is new.
+
+        With the key of one of the account's jobs that one is given back, whatever became of it.
+
+        Raises:
+            KeyTaken: that one is of another command, host or arguments.
+        """
+        ...
+
+    def assign(self, uuid: str, before: ServerId, after: ServerId) -> bool:
+        """Give a running job to another server; False if it had ended or was not that server's."""
+        ...
+
+    def running(self, server_ids: Collection[ServerId], limit: int) -> list[Job]:
+        """Jobs of some servers that have not ended, the oldest first."""
+        ...
+
+    def overdue(self, before: float, limit: int) -> list[Job]:
+        """Jobs that have not ended and whose deadline is before a time, the oldest first."""
+        ...
+
+    def running_on(self, host_id: HostId) -> list[Job]:
+        """Jobs that concern a host and have not ended."""
+        ...
+
+    def prune(self, before: float, limit: int) -> int:
+        """Drop jobs that ended before a time, at most ``limit``; say how many."""
+        ...
+
     def finish(self, uuid: str, status: JobStatus, result_code: int, result: Mapping[str, Any], now: float) -> bool:
         """End a running job; False if it had ended or does not exist: a job ends once."""
         ...
@@ -238,6 +219,12 @@ class Transaction(Protocol):
     def accounts(self) -> AccountRows: ...
     @property
     def jobs(self) -> JobRows: ...
+    @property
+    def events(self) -> EventRows: ...
+    @property
+    def alerts(self) -> AlertRows: ...
+    @property
+    def investigations(self) -> InvestigationRows: ...
     @property
     def bus(self) -> BusRows: ...
 

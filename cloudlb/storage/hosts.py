@@ -1,4 +1,4 @@
-"""Hosts: admission, status and the times they were last heard from.
+"""Hosts: admission, the steps of their two tables, and the times they were last heard from.
 
 A server writes a host's row only under the session that its own admission began, so a server that has lost a host, or
 was away while another took it, changes nothing.
@@ -6,100 +6,64 @@ was away while another took it, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
-from typing import Any
-from uuid import UUID
+from collections.abc import Mapping, Sequence
 
-from attrs import fields
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Connection,
-    Float,
-    Integer,
-    Select,
-    String,
-    and_,
-    bindparam,
-    case,
-    func,
-    null,
-    or_,
-    select,
-    update,
+from attrs import evolve, field, frozen
+from sqlalchemy import Float, String, bindparam, case, delete, func, insert, null, or_, select, update
+
+from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
+from cloudlb.domain.models import HostId, OutOfBand, ServerId, Session, StatusChange, Transition
+from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
+from cloudlb.storage.admissions import HostAdmissions
+from cloudlb.storage.schema import host, out_of_band
+from cloudlb.storage.steps import TRANSITION, step_event, update_all
+
+_LOST = frozenset({HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT})
+
+_STANDING = (
+    select(host.c.id, host.c.name, host.c.session, host.c.status, host.c.disconnected)
+    .where(host.c.id.in_(bindparam("ids", expanding=True)), host.c.removed.is_(None))
+    .with_for_update()
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.sql.dml import ReturningInsert
-
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, HostFacts, HostId, ServerId, Session, ZoneId
-from cloudlb.domain.ports import Admission, Refused
-from cloudlb.domain.resource_state import ResourceState
-from cloudlb.storage.schema import cluster, host, pod, zone
-from cloudlb.storage.topology import SITE_COLUMNS, Site, TopologyTable, key_values, matches, read_site
-
-_FACTS = tuple(attribute.name for attribute in fields(HostFacts))
-_STATE = (
-    "id",
-    "uuid",
-    "status",
-    "resource_state",
-    "server_id",
-    "session",
-    "created",
-    "last_heard",
-    "disconnected",
-    "removed",
-)
-_STATE_COLUMNS = tuple(host.c[name] for name in _STATE)
-_COLUMNS = (*_STATE_COLUMNS, *(host.c[name] for name in _FACTS))
-
-_HYPERVISOR_HOST = "Routing"
-"""The type of hosts that stand in a cluster; system VMs may stand in a pod, or only in a zone."""
-
-_LOST = tuple(status.value for status in (HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT))
-
-
-def _admission() -> ReturningInsert[Any]:
-    """One statement for a new host and for one that comes back; it gives no row for one that is not taken in."""
-    new = upsert(host).values(session=1, status=HostStatus.CONNECTING.value, resource_state=ResourceState.ENABLED.value)
-    keeps_up = and_(bindparam("transferred", type_=Boolean), host.c.status == HostStatus.UP.value)
-    return new.on_conflict_do_update(
-        index_elements=[host.c.guid],
-        set_={
-            **{name: new.excluded[name] for name in ("server_id", *_FACTS)},
-            "session": host.c.session + 1,
-            "status": case((keeps_up, HostStatus.UP.value), else_=HostStatus.CONNECTING.value),
-        },
-        where=and_(
-            host.c.removed.is_(None),
-            host.c.zone_id == new.excluded.zone_id,
-            host.c.pod_id.is_not_distinct_from(new.excluded.pod_id),
-            host.c.cluster_id.is_not_distinct_from(new.excluded.cluster_id),
-        ),
-    ).returning(*_STATE_COLUMNS)
-
-
-_ADMIT = _admission()
-_CHANGE_STATUS = (
+_STEP = (
     update(host)
     .where(
         host.c.id == bindparam("of_id"),
         host.c.session == bindparam("of_session"),
+        host.c.status == bindparam("old_status"),
         host.c.removed.is_(None),
     )
+    .values(status=bindparam("new_status"), disconnected=bindparam("new_disconnected"))
+)
+_CHANGE_STATUS = (
+    update(host)
+    .where(host.c.id == bindparam("of_id"), host.c.session == bindparam("of_session"), host.c.removed.is_(None))
     .values(
         status=bindparam("new_status", type_=String),
         disconnected=case(
             (bindparam("new_status", type_=String) == HostStatus.UP.value, null()),
             (
-                bindparam("new_status", type_=String).in_(_LOST),
+                bindparam("new_status", type_=String).in_([status.value for status in _LOST]),
                 func.coalesce(host.c.disconnected, bindparam("now", type_=Float)),
             ),
             else_=host.c.disconnected,
         ),
     )
+)
+_STATE_STEP = (
+    update(host)
+    .where(host.c.id == bindparam("of_id"), host.c.resource_state == bindparam("old_state"), host.c.removed.is_(None))
+    .values(resource_state=bindparam("new_state"))
+)
+_REMOVE = (
+    update(host)
+    .where(host.c.id == bindparam("of_id"), host.c.status == bindparam("old_status"), host.c.removed.is_(None))
+    .values(status=HostStatus.REMOVED.value, removed=bindparam("now"), session=host.c.session + 1)
+)
+_RESTORE = (
+    update(host)
+    .where(host.c.id == bindparam("of_id"), host.c.removed.is_not(None))
+    .values(status=HostStatus.CREATING.value, removed=None, disconnected=None)
 )
 _TOUCH = (
     update(host)
@@ -110,197 +74,164 @@ _TOUCH = (
     )
     .values(last_heard=bindparam("heard"))
 )
-_REMOVE = (
-    update(host)
-    .where(host.c.id == bindparam("of_id"), host.c.removed.is_(None))
-    .values(status=HostStatus.REMOVED.value, removed=bindparam("now"), session=host.c.session + 1)
+_BMC = select(out_of_band.c.address, out_of_band.c.username, out_of_band.c.password).where(
+    out_of_band.c.host_id == bindparam("of_host")
 )
-
-_HOSTS = (
-    select(*_COLUMNS, *SITE_COLUMNS)
-    .join_from(host, zone, host.c.zone_id == zone.c.id)
-    .outerjoin(pod, host.c.pod_id == pod.c.id)
-    .outerjoin(cluster, host.c.cluster_id == cluster.c.id)
-)
-_BY_ID = _HOSTS.where(host.c.id == bindparam("of_id"))
-_BY_GUID = _HOSTS.where(host.c.guid == bindparam("of_guid"))
-_matches, _rank = matches(host)
-_BY_KEY = _HOSTS.where(host.c.removed.is_(None), _matches).order_by(_rank, host.c.id).limit(1)
-_ALL = _HOSTS.where(host.c.removed.is_(None)).order_by(host.c.id)
-_IDS_IN_ZONE = (
-    select(host.c.id).where(host.c.zone_id == bindparam("in_zone"), host.c.removed.is_(None)).order_by(host.c.id)
-)
+_FORGET_BMC = delete(out_of_band).where(out_of_band.c.host_id == bindparam("of_host"))
+_SET_BMC = insert(out_of_band)
 
 
-def _gaps() -> Select[Any]:
-    """How many hosts of the zone stand from each of some hosts, or the beginning, to the next: one pass in all."""
-    some = (
-        select(host.c.id, func.lag(host.c.id, 1, 0).over(order_by=host.c.id).label("last"))
-        .where(host.c.id.in_(bindparam("ids", expanding=True)))
-        .cte("some")
-    )
-    other = host.alias("other")
-    between = (
-        select(func.count())
-        .where(
-            other.c.zone_id == bindparam("in_zone"),
-            other.c.removed.is_(None),
-            other.c.id >= some.c.last,
-            other.c.id < some.c.id,
-        )
-        .correlate(some)
-    )
-    return select(some.c.id, between.scalar_subquery()).order_by(some.c.id)
+@frozen
+class _Standing:
+    """What of a host a step of its status depends on."""
+
+    name: str
+    session: int
+    status: HostStatus = field(converter=HostStatus)
+    disconnected: float | None
+
+    def after(self, change: StatusChange, now: float) -> _Standing | None:
+        """What a change leads to; None if it is of another session, or cannot happen."""
+        status = STATUS_TABLE.get((self.status, change.event))
+        # A removal is more than a status, see remove().
+        if status is None or status is HostStatus.REMOVED or change.session != self.session:
+            return None
+        lost = now if self.disconnected is None and status in _LOST else self.disconnected
+        return evolve(self, status=status, disconnected=None if status is HostStatus.UP else lost)
 
 
-_GAPS = _gaps()
-
-
-class HostTable:
+class HostTable(HostAdmissions):
     """Implements the port ``HostRows``."""
-
-    def __init__(self, connection: Connection, new_uuid: Callable[[], UUID], topology: TopologyTable) -> None:
-        self._connection = connection
-        self._new_uuid = new_uuid
-        self._topology = topology
-
-    def admit(self, admission: Admission, now: float) -> Host | Refused:
-        """Take a host in: one statement for a host that is known and stands where it stood, the hot path."""
-        facts = {name: getattr(admission.facts, name) for name in _FACTS}
-        if (fault := _fault(facts)) is not None:
-            return Refused(reason=fault)
-        location, guid = admission.location, admission.facts.guid
-        if not all(_is_text(key) for key in (location.zone, location.pod, location.cluster) if key):
-            return Refused(reason=f"the location of host {guid!r} is no text")
-        site = self._topology.locate(location, complete=admission.facts.type == _HYPERVISOR_HOST)
-        if isinstance(site, Refused):
-            return site
-        row = self._connection.execute(
-            _ADMIT,
-            {
-                **facts,
-                "uuid": str(self._new_uuid()),
-                "zone_id": site.zone.id,
-                "pod_id": site.pod and site.pod.id,
-                "cluster_id": site.cluster and site.cluster.id,
-                "server_id": admission.server_id,
-                "created": now,
-                "transferred": admission.transferred,
-            },
-        ).first()
-        return self._refusal(guid, site) if row is None else _host(row, admission.facts, site)
 
     def change_status(self, host_id: HostId, session: Session, status: HostStatus, now: float) -> bool:
         """Set the status for the owner of the latest session."""
         values = {"of_id": host_id, "of_session": session, "new_status": status.value, "now": now}
         return self._connection.execute(_CHANGE_STATUS, values).rowcount == 1
 
-    def get(self, host_id: HostId) -> Host | None:
-        """A host by its number."""
-        return self._one(self._connection.execute(_BY_ID, {"of_id": host_id}).first())
+    def transition(self, changes: Sequence[StatusChange], now: float) -> list[Transition | None]:
+        """Take steps of the status table: one read, one update and one insertion for all of them."""
+        ids = list({change.host_id for change in changes})
+        latest = {row[0]: _Standing(*row[1:]) for row in self._connection.execute(_STANDING, {"ids": ids})}
+        results: list[Transition | None] = []
+        rows, events = [], []
+        for change in changes:
+            before = latest.get(change.host_id)
+            after = None if before is None else before.after(change, now)
+            if before is None or after is None:
+                results.append(None)
+                continue
+            results.append(Transition(change=change, name=before.name, before=before.status, after=after.status))
+            if after.status is before.status:
+                continue
+            latest[change.host_id] = after
+            guards = {"of_id": change.host_id, "of_session": before.session, "old_status": before.status.value}
+            rows.append({**guards, "new_status": after.status.value, "new_disconnected": after.disconnected})
+            events.append(
+                step_event(
+                    TRANSITION,
+                    change.host_id,
+                    before.name,
+                    (before.status, change.event, after.status),
+                    change.reason,
+                    server_id=change.server_id,
+                    account_id=None,
+                    now=now,
+                    session=before.session,
+                )
+            )
+        update_all(self._connection, _STEP, rows)
+        self._events.add_all(events)
+        return results
 
-    def by_guid(self, guid: str) -> Host | None:
-        """A host by its GUID."""
-        return self._one(self._connection.execute(_BY_GUID, {"of_guid": guid}).first())
+    def change_resource_state(
+        self,
+        host_id: HostId,
+        event: ResourceEvent,
+        *,
+        server_id: ServerId,
+        account_id: int | None,
+        reason: str,
+        now: float,
+    ) -> ResourceState | None:
+        """Take a step of the resource table."""
+        known = self.get(host_id)
+        if known is None or known.removed is not None:
+            return None
+        before = known.resource_state
+        after = RESOURCE_TABLE.get((before, event))
+        if after is None or after is before:
+            return after
+        update_all(
+            self._connection,
+            _STATE_STEP,
+            [{"of_id": host_id, "old_state": before.value, "new_state": after.value}],
+        )
+        step = step_event(
+            "HOST.RESOURCESTATE.TRANSITION",
+            host_id,
+            known.facts.name,
+            (before, event, after),
+            reason,
+            server_id=server_id,
+            account_id=account_id,
+            now=now,
+        )
+        self._events.add_all([step])
+        return after
 
-    def find(self, key: str) -> Host | None:
-        """A host by id, uuid or name."""
-        return self._one(self._connection.execute(_BY_KEY, key_values(key)).first())
+    def remove(self, host_id: HostId, server_id: ServerId, account_id: int | None, now: float) -> bool:
+        """Mark a host as removed."""
+        known = self.get(host_id)
+        if known is None or known.removed is not None:
+            return False
+        update_all(self._connection, _REMOVE, [{"of_id": host_id, "old_status": known.status.value, "now": now}])
+        step = step_event(
+            "HOST.DELETE",
+            host_id,
+            known.facts.name,
+            (known.status, HostEvent.REMOVE, HostStatus.REMOVED),
+            "it was deleted",
+            server_id=server_id,
+            account_id=account_id,
+            now=now,
+            session=known.session,
+        )
+        self._events.add_all([step])
+        return True
 
-    def all(self) -> list[Host]:
-        """Every host that is there."""
-        sites: dict[tuple[Any, ...], Site] = {}
-        hosts = []
-        for row in self._connection.execute(_ALL):
-            values = row[len(_COLUMNS) :]
-            ids = (values[0], values[3], values[6])
-            if ids not in sites:
-                sites[ids] = read_site(values)
-            hosts.append(_host(row, _facts(row), sites[ids]))
-        return hosts
-
-    def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
-        """Ids of a zone's hosts, in order."""
-        return list(self._connection.scalars(_IDS_IN_ZONE, {"in_zone": zone_id}).all())
-
-    def places(self, zone_id: ZoneId, ids: Sequence[HostId]) -> Mapping[HostId, int]:
-        """Places of some of a zone's hosts, with one statement."""
-        gaps = self._connection.execute(_GAPS, {"in_zone": zone_id, "ids": ids}).all()
-        return dict(zip((HostId(row[0]) for row in gaps), accumulate(row[1] for row in gaps), strict=True))
+    def restore(self, host_id: HostId, server_id: ServerId, account_id: int | None, now: float) -> bool:
+        """Lift the tombstone of a host."""
+        known = self.get(host_id)
+        if known is None or known.removed is None:
+            return False
+        update_all(self._connection, _RESTORE, [{"of_id": host_id}])
+        step = step_event(
+            "HOST.RESTORE",
+            host_id,
+            known.facts.name,
+            (HostStatus.REMOVED, HostEvent.RESTORE, HostStatus.CREATING),
+            "its agent may come back",
+            server_id=server_id,
+            account_id=account_id,
+            now=now,
+            session=known.session,
+        )
+        self._events.add_all([step])
+        return True
 
     def touch(self, heard: Mapping[HostId, float]) -> None:
         """Stamp hosts, all with one statement."""
         if heard:
             self._connection.execute(_TOUCH, [{"of_id": host_id, "heard": at} for host_id, at in heard.items()])
 
-    def remove(self, host_id: HostId, now: float) -> bool:
-        """Mark a host as removed."""
-        return self._connection.execute(_REMOVE, {"of_id": host_id, "now": now}).rowcount == 1
+    def out_of_band(self, host_id: HostId) -> OutOfBand | None:
+        """A host's BMC."""
+        row = self._connection.execute(_BMC, {"of_host": host_id}).first()
+        return None if row is None else OutOfBand(address=row[0], username=row[1], password=row[2])
 
-    def _refusal(self, guid: str, wanted: Site) -> Refused:
-        """Say why the host of a GUID was not taken in again."""
-        row = self._connection.execute(_BY_GUID, {"of_guid": guid}).one()
-        stands = read_site(row[len(_COLUMNS) :])
-        if row.removed is not None:
-            return Refused(reason=f"host {guid!r} was deleted")
-        return Refused(reason=f"host {guid!r} stands in {stands} and cannot come back in {wanted}")
-
-    def _one(self, row: Sequence[Any] | None) -> Host | None:
-        return None if row is None else _host(row, _facts(row), read_site(row[len(_COLUMNS) :]))
-
-
-def _facts(row: Sequence[Any]) -> HostFacts:
-    return HostFacts(**dict(zip(_FACTS, row[len(_STATE) : len(_COLUMNS)], strict=True)))
-
-
-def _host(row: Sequence[Any], facts: HostFacts, site: Site) -> Host:
-    server_id = row[4]
-    return Host(
-        id=HostId(row[0]),
-        uuid=row[1],
-        facts=facts,
-        zone=site.zone,
-        pod=site.pod,
-        cluster=site.cluster,
-        status=HostStatus(row[2]),
-        resource_state=ResourceState(row[3]),
-        server_id=None if server_id is None else ServerId(server_id),
-        session=Session(row[5]),
-        created=row[6],
-        last_heard=row[7],
-        disconnected=row[8],
-        removed=row[9],
-    )
-
-
-def _is_text(value: str) -> bool:
-    """Tell text from strings with NUL or with halves of surrogate pairs, which databases do not take."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in value
-
-
-_TEXTS = [(name, kind.length) for name in _FACTS if isinstance(kind := host.c[name].type, String)]
-_NUMBERS = [
-    (name, 2**63 - 1 if isinstance(kind, BigInteger) else 2**31 - 1)
-    for name in _FACTS
-    if isinstance(kind := host.c[name].type, Integer)
-]
-
-
-def _fault(facts: Mapping[str, Any]) -> str | None:
-    """Say which fact does not fit its column: one agent's bad value must not fail the others' admissions with it."""
-    if not facts["guid"]:
-        return "the host has no GUID"
-    for name, length in _TEXTS:
-        value = facts[name]
-        if not _is_text(value):
-            return f"{name} {value[:60]!r} is no text"
-        if length is not None and len(value) > length:
-            return f"{name} {value[:60]!r}... is longer than {length} characters"
-    for name, most in _NUMBERS:
-        if not 0 <= facts[name] <= most:
-            return f"{name} {facts[name]} is not between 0 and {most}"
-    return None
+    def set_out_of_band(self, host_id: HostId, out_of_band: OutOfBand | None) -> None:
+        """Write or forget a host's BMC."""
+        self._connection.execute(_FORGET_BMC, {"of_host": host_id})
+        if out_of_band is not None:
+            values = {"address": out_of_band.address, "username": out_of_band.username}
+            self._connection.execute(_SET_BMC, {"host_id": host_id, "password": out_of_band.password, **values})

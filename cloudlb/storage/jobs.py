@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
+from cloudlb.domain.ports import KeyTaken
+from cloudlb.storage.pages import prune
 from cloudlb.storage.schema import async_job
 
 _COLUMNS = tuple(column for column in async_job.c if column.name != "id")
+_RUNS = async_job.c.status == JobStatus.RUNNING.value
 _BY_UUID = select(*_COLUMNS).where(async_job.c.uuid == bindparam("of_uuid"))
-_CREATE = insert(async_job).values(status=JobStatus.RUNNING.value, result_code=0, result={}).returning(*_COLUMNS)
-_FINISH = update(async_job).where(
-    async_job.c.uuid == bindparam("of_uuid"), async_job.c.status == JobStatus.RUNNING.value
+_BY_KEY = select(*_COLUMNS).where(
+    async_job.c.account_id == bindparam("of_account"), async_job.c.key == bindparam("of_key")
 )
+_CREATE = insert(async_job).values(status=JobStatus.RUNNING.value, result_code=0, result={}).returning(*_COLUMNS)
+_ASSIGN = (
+    update(async_job)
+    .where(async_job.c.uuid == bindparam("of_uuid"), async_job.c.server_id == bindparam("of_server"), _RUNS)
+    .values(server_id=bindparam("to_server"))
+)
+_FINISH = update(async_job).where(async_job.c.uuid == bindparam("of_uuid"), _RUNS)
+_RUNNING = select(*_COLUMNS).where(_RUNS).order_by(async_job.c.id)
+_OF_SERVERS = _RUNNING.where(async_job.c.server_id.in_(bindparam("of_servers", expanding=True))).limit(
+    bindparam("most")
+)
+_OVERDUE = _RUNNING.where(async_job.c.deadline < bindparam("before")).limit(bindparam("most"))
+_ON_HOST = _RUNNING.where(async_job.c.host_id == bindparam("of_host"))
 
 
 class JobTable:
@@ -26,8 +42,26 @@ class JobTable:
         self._connection = connection
         self._new_uuid = new_uuid
 
-    def start(self, *, command: str, account_id: int, server_id: ServerId, host_id: HostId | None, now: float) -> Job:
-        """Record a job that runs."""
+    def start(
+        self,
+        *,
+        command: str,
+        account_id: int,
+        server_id: ServerId,
+        host_id: HostId | None,
+        now: float,
+        key: str | None = None,
+        deadline: float | None = None,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+    ) -> tuple[Job, bool]:
+        """Record a job that runs, or find the one of the key."""
+        if key is not None:
+            known = self._connection.execute(_BY_KEY, {"of_account": account_id, "of_key": key}).first()
+            if known is not None:
+                job = _job(known)
+                if (job.command, job.host_id, job.arguments) != (command, host_id, dict(arguments)):
+                    raise KeyTaken(f"the key {key!r} is that of job {job.uuid}, another {job.command}")
+                return job, False
         values = {
             "uuid": str(self._new_uuid()),
             "command": command,
@@ -35,8 +69,28 @@ class JobTable:
             "server_id": server_id,
             "host_id": host_id,
             "created": now,
+            "key": key,
+            "deadline": deadline,
+            "arguments": dict(arguments),
         }
-        return _job(self._connection.execute(_CREATE, values).one())
+        return _job(self._connection.execute(_CREATE, values).one()), True
+
+    def assign(self, uuid: str, before: ServerId, after: ServerId) -> bool:
+        """Give a running job to another server."""
+        values = {"of_uuid": uuid, "of_server": before, "to_server": after}
+        return self._connection.execute(_ASSIGN, values).rowcount == 1
+
+    def running(self, server_ids: Collection[ServerId], limit: int) -> list[Job]:
+        """Jobs of some servers that have not ended."""
+        return self._several(_OF_SERVERS, {"of_servers": list(server_ids), "most": limit})
+
+    def overdue(self, before: float, limit: int) -> list[Job]:
+        """Jobs that should have ended."""
+        return self._several(_OVERDUE, {"before": before, "most": limit})
+
+    def running_on(self, host_id: HostId) -> list[Job]:
+        """Jobs of a host that have not ended."""
+        return self._several(_ON_HOST, {"of_host": host_id})
 
     def finish(self, uuid: str, status: JobStatus, result_code: int, result: Mapping[str, Any], now: float) -> bool:
         """End a job once."""
@@ -53,6 +107,13 @@ class JobTable:
         """A job by its uuid."""
         row = self._connection.execute(_BY_UUID, {"of_uuid": uuid}).first()
         return None if row is None else _job(row)
+
+    def prune(self, before: float, limit: int) -> int:
+        """Drop jobs that ended long ago."""
+        return prune(self._connection, async_job, async_job.c.completed < before, limit)
+
+    def _several(self, statement: Select[Any], values: Mapping[str, Any]) -> list[Job]:
+        return [_job(row) for row in self._connection.execute(statement, values)]
 
 
 def _job(row: Sequence[Any]) -> Job:

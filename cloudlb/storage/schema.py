@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -92,9 +93,23 @@ host = Table(
     Column("memory", BigInteger, nullable=False),
     Column("capabilities", Text, nullable=False),
     Column("details", JSON, nullable=False),
+    # Of a host whose resource runs inside a server: the fields of DirectResource.
+    Column("resource", String(255)),
+    Column("properties", JSON(none_as_null=True)),
     Index(None, "name"),
     # Answers "the hosts of a zone in order" from the index alone.
     Index(None, "zone_id", "removed", "id"),
+    # Hosts that are Disconnected for long are few, and looked for often.
+    Index(None, "status", "disconnected"),
+)
+
+out_of_band = Table(
+    "out_of_band",
+    metadata,
+    Column("host_id", ForeignKey("host.id"), primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("password", Text, nullable=False),
 )
 
 management_server = Table(
@@ -150,6 +165,64 @@ async_job = Table(
     Column("host_id", Integer),
     Column("created", Float, nullable=False),
     Column("completed", Float),
+    Column("key", String(255)),
+    Column("deadline", Float),
+    Column("arguments", JSON, nullable=False, server_default="{}"),
+    Index(None, "account_id", "key", unique=True),
+    # Of many jobs few run.
+    Index(None, "status", "host_id"),
+    Index(None, "completed"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("type", String(255), nullable=False),
+    Column("level", String(8), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    # No foreign keys: an event outlives what it is about.
+    Column("account_id", Integer),
+    Column("server_id", BigInteger),
+    Column("host_id", Integer),
+    Column("details", JSON, nullable=False),
+    Index(None, "created"),
+    Index(None, "host_id", "id"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("type", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("last_sent", Float, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("host_id", Integer),
+    Column("archived", Boolean, nullable=False),
+    Index(None, "last_sent"),
+    # A new alert is compared with those of its host.
+    Index(None, "host_id"),
+)
+
+investigation = Table(
+    "investigation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("host_id", Integer, nullable=False),
+    Column("server_id", BigInteger, nullable=False),
+    Column("cause", String(32), nullable=False),
+    Column("started", Float, nullable=False),
+    Column("duration", Float, nullable=False),
+    Column("verdict", String(32), nullable=False),
+    Column("findings", JSON, nullable=False),
+    Index(None, "started"),
+    Index(None, "host_id", "id"),
 )
 
 bus_message = Table(

@@ -8,8 +8,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from cloudlb.storage.accounts import AccountTable
+from cloudlb.storage.alerts import AlertTable
 from cloudlb.storage.bus_rows import BusTable
+from cloudlb.storage.events import EventTable
 from cloudlb.storage.hosts import HostTable
+from cloudlb.storage.investigations import InvestigationTable
 from cloudlb.storage.jobs import JobTable
 from cloudlb.storage.servers import ServerTable
 from cloudlb.storage.settings import SettingTable
@@ -21,7 +24,10 @@ class SqlTransaction:
 
     def __init__(self, connection: Connection, new_uuid: Callable[[], UUID]) -> None:
         self.topology = TopologyTable(connection, new_uuid)
-        self.hosts = HostTable(connection, new_uuid, self.topology)
+        self.events = EventTable(connection, new_uuid)
+        self.alerts = AlertTable(connection, new_uuid)
+        self.investigations = InvestigationTable(connection)
+        self.hosts = HostTable(connection, new_uuid, self.topology, self.events)
         self.servers = ServerTable(connection, new_uuid)
         self.settings = SettingTable(connection)
         self.accounts = AccountTable(connection, new_uuid)

@@ -64,7 +64,7 @@ class OperationsTests(SynchronousTestCase):
     def test_delete_reaches_the_server_that_holds_the_agent(self) -> None:
         """The row is Removed and stays so when the link ends."""
         self.assertTrue(
-            self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id)))
+            self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id, 1)))
         )
         self.holder.advance(1)
         ((_, shutdown),) = self.link.take()
@@ -75,5 +75,5 @@ class OperationsTests(SynchronousTestCase):
         assert host is not None
         self.assertEqual(host.status, HostStatus.REMOVED)
         self.assertFalse(
-            self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id)))
+            self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id, 1)))
         )

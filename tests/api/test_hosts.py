@@ -115,7 +115,7 @@ class HostTests(ApiTestCase):
 
     def test_servers_count_their_agents(self) -> None:
         """Only hosts that are Up count."""
-        self.stored(lambda txn: txn.hosts.remove(txn.hosts.find("a").id, NOW))
+        self.stored(lambda txn: txn.hosts.remove(txn.hosts.find("a").id, self.membership.own.id, None, NOW))
         servers = self.call("listManagementServers")["managementserver"]
         self.assertEqual({"alpha": 1, "beta": 1}, {server["name"]: server["agentscount"] for server in servers})
 

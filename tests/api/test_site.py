@@ -116,7 +116,7 @@ class FailureTests(ApiTestCase):
         """Error 530 that tells nothing of the inside, and a traceback in the log."""
 
         class BrokenOperations:
-            async def delete_host(self, host_id: HostId) -> bool:
+            async def delete_host(self, host_id: HostId, account_id: int) -> bool:
                 raise RuntimeError("inside")
 
         self.add_site()

@@ -178,27 +178,25 @@ class ApiTestCase(SynchronousTestCase):
         """A host of the site that is Up on a server, this one if None."""
 
         def work(txn: Transaction) -> HostId:
-            host = txn.hosts.admit(
-                Admission(
-                    facts=HostFacts(
-                        guid=f"guid-{name}",
-                        name=name,
-                        type="Routing",
-                        version="1.2",
-                        ip_address="10.0.0.7",
-                        hypervisor="KVM",
-                        arch="x86_64",
-                        cpus=4,
-                        cpu_speed=2000,
-                        memory=2**33,
-                        capabilities="hvm",
-                    ),
-                    location=Location(zone="1", pod="1", cluster="1"),
-                    server_id=server_id if server_id is not None else self.membership.own.id,
-                    transferred=False,
+            admission = Admission(
+                facts=HostFacts(
+                    guid=f"guid-{name}",
+                    name=name,
+                    type="Routing",
+                    version="1.2",
+                    ip_address="10.0.0.7",
+                    hypervisor="KVM",
+                    arch="x86_64",
+                    cpus=4,
+                    cpu_speed=2000,
+                    memory=2**33,
+                    capabilities="hvm",
                 ),
-                NOW,
+                location=Location(zone="1", pod="1", cluster="1"),
+                server_id=server_id if server_id is not None else self.membership.own.id,
+                transferred=False,
             )
+            (host,) = txn.hosts.admit([admission], NOW)
             assert isinstance(host, Host), host
             assert txn.hosts.change_status(host.id, host.session, HostStatus.UP, NOW)
             txn.hosts.touch({host.id: heard})

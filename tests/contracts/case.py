@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -10,8 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.domain.models import Cluster, Host, HostFacts, ServerId
+from cloudlb.domain.host_status import HostEvent
+from cloudlb.domain.models import Cluster, Host, HostFacts, ServerId, Session, StatusChange, Transition
 from cloudlb.domain.ports import Admission, Location, Store, Transaction
+from cloudlb.domain.record_ports import EventFilter
+from cloudlb.domain.records import Event
 
 T = TypeVar("T")
 
@@ -88,6 +91,22 @@ class StoreContract(SynchronousTestCase):
 
     def admit(self, asked: Admission, at: float = 1000.0) -> Host:
         """Admit a host that must not be refused."""
-        host = self.write(lambda txn: txn.hosts.admit(asked, at))
+        (host,) = self.write(lambda txn: txn.hosts.admit([asked], at))
         assert isinstance(host, Host), host
         return host
+
+    def step(self, host: Host, event: HostEvent, at: float = 1000.0, session: int | None = None) -> Transition | None:
+        """Have a host take a step as its server, in its own session or another."""
+        change = StatusChange(
+            host_id=host.id,
+            session=host.session if session is None else Session(session),
+            event=event,
+            server_id=SERVER,
+            reason="a test said so",
+        )
+        (taken,) = self.write(lambda txn: txn.hosts.transition([change], at))
+        return taken
+
+    def events(self, **which: Any) -> Sequence[Event]:
+        """The events that a filter lets through, the newest first."""
+        return self.look(lambda txn: txn.events.list(EventFilter(**which), 0, None))[0]

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, HostId, ServerId, Session
+from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
+from cloudlb.domain.models import Host, HostId, ServerId, Session, StatusChange
 from cloudlb.domain.ports import Location, Refused, Store, Transaction
+from cloudlb.domain.record_ports import EventFilter
 from tests.contracts.case import StoreContract, admission, now
 
 _LOST = {HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT}
@@ -23,12 +24,20 @@ _LOST = {HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT}
 class _Row:
     id: HostId
     place: str
-    server_id: ServerId
-    status: HostStatus
-    session: int = 1
+    server_id: ServerId | None = None
+    status: HostStatus = HostStatus.CREATING
+    session: int = 0
     heard: float | None = None
     disconnected: float | None = None
     removed: bool = False
+    told: list[tuple[str, str]] = field(factory=list)
+    """From and to of each change of status, in order."""
+
+    def move(self, status: HostStatus) -> None:
+        """Change the status, which is told once if it does change."""
+        if status is not self.status:
+            self.told.append((self.status.value, status.value))
+            self.status = status
 
 
 def _add_zone(txn: Transaction, name: str) -> None:
@@ -65,7 +74,7 @@ class HostHistories(RuleBasedStateMachine):
         asked = admission(
             guid, Location(zone=place), type="ConsoleProxy", server_id=ServerId(server), transferred=transferred
         )
-        host = self.run(lambda txn: txn.hosts.admit(asked, self.time))
+        (host,) = self.run(lambda txn: txn.hosts.admit([asked], self.time))
         row = self.rows.get(guid)
         if row is not None and (row.removed or row.place != place):
             assert isinstance(host, Refused)
@@ -73,26 +82,33 @@ class HostHistories(RuleBasedStateMachine):
         assert isinstance(host, Host)
         if row is None:
             assert host.id not in {other.id for other in self.rows.values()}
-            row = self.rows[guid] = _Row(host.id, place, ServerId(server), HostStatus.CONNECTING)
-        else:
-            row.session += 1
-            row.server_id = ServerId(server)
-            if not (transferred and row.status is HostStatus.UP):
-                row.status = HostStatus.CONNECTING
+            row = self.rows[guid] = _Row(host.id, place)
+        row.session += 1
+        row.server_id = ServerId(server)
+        if not (transferred and row.status is HostStatus.UP):
+            row.move(HostStatus.CONNECTING)
         return host.id, host.session
 
-    @rule(session=sessions, status=st.sampled_from([*_LOST, HostStatus.UP, HostStatus.REBALANCING]))
-    def change_status(self, session: tuple[HostId, int], status: HostStatus) -> None:
-        """Some server writes a status, perhaps of a host that it has lost."""
-        host_id, number = session
-        row = next(row for row in self.rows.values() if row.id == host_id)
-        owns = number == row.session and not row.removed
-        assert self.run(lambda txn: txn.hosts.change_status(host_id, Session(number), status, self.time)) is owns
-        if owns:
-            row.status = status
-            if status is HostStatus.UP:
+    @rule(steps=st.lists(st.tuples(sessions, st.sampled_from(HostEvent)), max_size=4))
+    def transition(self, steps: list[tuple[tuple[HostId, int], HostEvent]]) -> None:
+        """Some server tells what happened to hosts, perhaps to ones that it has lost."""
+        changes = [
+            StatusChange(host_id=host_id, session=Session(number), event=event, server_id=ServerId(1), reason="")
+            for (host_id, number), event in steps
+        ]
+        taken = self.run(lambda txn: txn.hosts.transition(changes, self.time))
+        for change, step in zip(changes, taken, strict=True):
+            row = self.row(change.host_id)
+            owns = change.session == row.session and not row.removed
+            after = STATUS_TABLE.get((row.status, change.event)) if owns else None
+            if after is None or after is HostStatus.REMOVED:
+                assert step is None
+                continue
+            assert (step.change, step.before, step.after) == (change, row.status, after)
+            row.move(after)
+            if after is HostStatus.UP:
                 row.disconnected = None
-            elif status in _LOST and row.disconnected is None:
+            elif after in _LOST and row.disconnected is None:
                 row.disconnected = self.time
 
     @rule(heard=st.dictionaries(st.integers(1, 5), st.floats(0, 1e9)))
@@ -107,14 +123,30 @@ class HostHistories(RuleBasedStateMachine):
     @rule(session=consumes(sessions))
     def remove(self, session: tuple[HostId, int]) -> None:
         """An operator deletes a host."""
-        row = next(row for row in self.rows.values() if row.id == session[0])
-        assert self.run(lambda txn: txn.hosts.remove(row.id, self.time)) is not row.removed
-        if not row.removed:
-            row.removed, row.status, row.session = True, HostStatus.REMOVED, row.session + 1
+        row = self.row(session[0])
+        removed = self.run(lambda txn: txn.hosts.remove(row.id, ServerId(1), None, self.time))
+        assert removed is not row.removed
+        if removed:
+            row.removed, row.session = True, row.session + 1
+            row.move(HostStatus.REMOVED)
+
+    @rule(session=sessions)
+    def restore(self, session: tuple[HostId, int]) -> None:
+        """An operator lets a deleted host come back."""
+        row = self.row(session[0])
+        restored = self.run(lambda txn: txn.hosts.restore(row.id, ServerId(1), None, self.time))
+        assert restored is row.removed
+        if restored:
+            row.removed, row.disconnected = False, None
+            row.move(HostStatus.CREATING)
+
+    def row(self, host_id: HostId) -> _Row:
+        """The model of a host."""
+        return next(row for row in self.rows.values() if row.id == host_id)
 
     @invariant()
     def every_row_is_the_model_s(self) -> None:
-        """Nothing but what the rules did is in the store, and lists hold exactly the hosts that are there."""
+        """Nothing but what the rules did is in the store, every change of status was told once, and lists are whole."""
         ids = [row.id for row in self.rows.values()]
         stored = now(self.store.read(lambda txn: [txn.hosts.get(host_id) for host_id in ids]))
         for (guid, row), host in zip(self.rows.items(), stored, strict=True):
@@ -123,6 +155,8 @@ class HostHistories(RuleBasedStateMachine):
             found = (host.zone.id, host.server_id, host.status, host.session, host.last_heard, host.disconnected)
             assert found == (int(row.place), row.server_id, row.status, row.session, row.heard, row.disconnected)
             assert (host.removed is not None) is row.removed
+            events, _ = now(self.store.read(lambda txn, row=row: txn.events.list(EventFilter(host_id=row.id), 0, None)))
+            assert [(event.details["from"], event.details["to"]) for event in reversed(events)] == row.told
         there = sorted(row.id for row in self.rows.values() if not row.removed)
         assert [host.id for host in now(self.store.read(lambda txn: txn.hosts.all()))] == there
 

@@ -1,12 +1,9 @@
-"""The contracts of the smaller ports: servers, settings, topology, accounts, jobs and the bus."""
+"""The contracts of the smaller ports: servers, settings, topology, accounts and the bus."""
 
 from __future__ import annotations
 
 from cloudlb.domain.models import (
     ClusterId,
-    HostId,
-    Job,
-    JobStatus,
     Message,
     PodId,
     Server,
@@ -180,51 +177,6 @@ class AccountRowsContract(StoreContract):
     def add(self, username: str, api_key: str) -> None:
         """Add an account."""
         self.write(lambda txn: txn.accounts.add(username=username, api_key=api_key, secret_key="s3cr3t"))
-
-
-class JobRowsContract(StoreContract):
-    """JobRows."""
-
-    def start(self, host_id: HostId | None = None) -> Job:
-        """Start a job."""
-        return self.write(
-            lambda txn: txn.jobs.start(
-                command="reconnectHost", account_id=2, server_id=SERVER, host_id=host_id, now=10.0
-            )
-        )
-
-    def test_start(self) -> None:
-        """A job runs from its start on."""
-        job = self.start(HostId(3))
-        self.assertEqual(
-            job,
-            Job(
-                uuid=job.uuid,
-                command="reconnectHost",
-                status=JobStatus.RUNNING,
-                result_code=0,
-                result={},
-                account_id=2,
-                server_id=SERVER,
-                host_id=HostId(3),
-                created=10.0,
-                completed=None,
-            ),
-        )
-        self.assertEqual(self.look(lambda txn: txn.jobs.get(job.uuid)), job)
-        self.assertIsNone(self.look(lambda txn: txn.jobs.get("none")))
-
-    def test_ends_once(self) -> None:
-        """The first end of a job is the one that counts, and ends no other job."""
-        job, other = self.start(), self.start()
-        result = {"host": {"id": "x", "name": "Škoda"}, "list": [1, None, True]}
-        self.assertTrue(self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, result, 11.0)))
-        self.assertFalse(self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.FAILED, 530, {}, 12.0)))
-        self.assertFalse(self.write(lambda txn: txn.jobs.finish("none", JobStatus.FAILED, 530, {}, 12.0)))
-        ended = self.look(lambda txn: txn.jobs.get(job.uuid))
-        assert ended is not None
-        self.assertEqual((ended.status, ended.result, ended.completed), (JobStatus.SUCCEEDED, result, 11.0))
-        self.assertEqual(self.look(lambda txn: txn.jobs.get(other.uuid)), other)
 
 
 class BusRowsContract(StoreContract):

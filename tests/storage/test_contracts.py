@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import host_histories, hosts, rows, store
+from tests.contracts import admissions, host_histories, hosts, jobs, records, rows, steps, store
 from tests.contracts.case import StoreContract, now
 from tests.storage.sqlite import new_database
 
@@ -22,12 +22,20 @@ class _OnSqlite(StoreContract):
         return database
 
 
-class Admissions(_OnSqlite, hosts.AdmissionContract):
+class Admissions(_OnSqlite, admissions.AdmissionContract):
     """HostRows.admit on SQLite."""
 
 
 class HostRows(_OnSqlite, hosts.HostRowsContract):
     """HostRows on SQLite."""
+
+
+class StatusSteps(_OnSqlite, steps.StatusStepContract):
+    """HostRows.transition on SQLite."""
+
+
+class ResourceSteps(_OnSqlite, steps.ResourceStepContract):
+    """HostRows.change_resource_state on SQLite."""
 
 
 class HostHistories(_OnSqlite, host_histories.HostHistoriesContract):
@@ -50,8 +58,20 @@ class AccountRows(_OnSqlite, rows.AccountRowsContract):
     """AccountRows on SQLite."""
 
 
-class JobRows(_OnSqlite, rows.JobRowsContract):
+class JobRows(_OnSqlite, jobs.JobRowsContract):
     """JobRows on SQLite."""
+
+
+class EventRows(_OnSqlite, records.EventRowsContract):
+    """EventRows on SQLite."""
+
+
+class AlertRows(_OnSqlite, records.AlertRowsContract):
+    """AlertRows on SQLite."""
+
+
+class InvestigationRows(_OnSqlite, records.InvestigationRowsContract):
+    """InvestigationRows on SQLite."""
 
 
 class BusRows(_OnSqlite, rows.BusRowsContract):

@@ -36,7 +36,7 @@ def _names(txn: Transaction) -> list[str]:
 
 
 def _admit(txn: Transaction, guids: str) -> list[Host | Refused]:
-    return [txn.hosts.admit(admission(guid, Location(zone="z"), type="ConsoleProxy"), 1.0) for guid in guids]
+    return txn.hosts.admit([admission(guid, Location(zone="z"), type="ConsoleProxy") for guid in guids], 1.0)
 
 
 class Threads(TestCase):

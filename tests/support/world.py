@@ -297,7 +297,7 @@ class World:
         """Delete an agent's host on one of the running servers."""
         agent.deleted = True
         operations = self.running_servers[0].service.operations
-        return self.wait_for(Deferred.fromCoroutine(operations.delete_host(self.row(agent).id)))
+        return self.wait_for(Deferred.fromCoroutine(operations.delete_host(self.row(agent).id, 1)))
 
     def stop_agent(self, agent: AgentProcess) -> None:
         """Stop an agent's daemon cleanly."""

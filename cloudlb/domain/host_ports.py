@@ -1,0 +1,177 @@
+"""What the use cases need of the rows of hosts; see :mod:`.ports`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import (
+    ClusterId,
+    DirectResource,
+    Host,
+    HostFacts,
+    HostId,
+    OutOfBand,
+    ServerId,
+    Session,
+    StatusChange,
+    Transition,
+    ZoneId,
+)
+from cloudlb.domain.resource_state import ResourceEvent, ResourceState
+
+
+@frozen(kw_only=True)
+class Location:
+    """Where an agent says it stands; each is an id, a uuid or a name, as in CloudStack."""
+
+    zone: str
+    pod: str | None = None
+    cluster: str | None = None
+
+
+@frozen(kw_only=True)
+class Admission:
+    """An agent that asks to be admitted on a server."""
+
+    facts: HostFacts
+    location: Location
+    server_id: ServerId
+    transferred: bool
+    """It moves from another server and is Up all the while."""
+
+
+@frozen(kw_only=True)
+class Refused:
+    """Why an admission was refused for good."""
+
+    reason: str
+
+
+class HostRows(Protocol):
+    """Hosts."""
+
+    def admit(self, admissions: Sequence[Admission], now: float) -> list[Host | Refused]:
+        """For each in turn: create the host of a GUID or find it, give it to the server and count its session up.
+
+        The status takes the step AgentConnected, from Creating for a new host, and AgentTransferred for an Up host that
+        is transferred; a status that changes has its event row. The resource state takes InternalCreated, without one.
+        Facts and server are the new ones.
+
+        Refused, with a reason that names the thing, and changing nothing, are: an unknown zone, a pod that is not in
+        that zone and a cluster that is not in that pod; a hypervisor host (type Routing) without pod or cluster, which
+        system VMs may lack; a cluster of another hypervisor or architecture, where both sides name one; a GUID whose
+        host was deleted, or stands elsewhere; facts that do not fit their columns.
+        """
+        ...
+
+    def change_status(self, host_id: HostId, session: Session, status: HostStatus, now: float) -> bool:
+        """Set the status if ``session`` is still the host's latest and the host is not removed; say whether it was."""
+        ...
+
+    def transition(self, changes: Sequence[StatusChange], now: float) -> list[Transition | None]:
+        """Take steps of the status table, in order, each with its event row; None where nothing was changed.
+
+        A step is taken if its session is still the host's latest, the host is not removed, and the table has a row
+        for the event; Remove is for :meth:`remove`. A step from a status to itself writes nothing and is reported all
+        the same.
+        ``disconnected`` becomes the time of the first of Disconnected, Down and Alert after Up, and None with Up.
+        The event's type is HOST.STATUS.TRANSITION, its details are ``from``, ``to``, ``event`` and ``session``.
+        """
+        ...
+
+    def preregister(self, facts: HostFacts, location: Location, direct: DirectResource | None, now: float) -> Host:
+        """Make the row of a host whose agent has yet to come: status and resource state Creating, session 0.
+
+        Raises:
+            AlreadyExists: a host has this GUID, a removed one included.
+            NotFound: the location names what is not there.
+            ValueError: a fact does not fit its column.
+        """
+        ...
+
+    def restore(self, host_id: HostId, server_id: ServerId, account_id: int | None, now: float) -> bool:
+        """Lift the tombstone of a removed host: status Creating, until its agent comes; with its event row.
+
+        That is HOST.RESTORE. False if it has none. The resource state is what it was.
+        """
+        ...
+
+    def change_resource_state(
+        self,
+        host_id: HostId,
+        event: ResourceEvent,
+        *,
+        server_id: ServerId,
+        account_id: int | None,
+        reason: str,
+        now: float,
+    ) -> ResourceState | None:
+        """Take a step of the resource table; None if the table has none or the host is gone.
+
+        The event row's type is HOST.RESOURCESTATE.TRANSITION, its details are ``from``, ``to`` and ``event``. A step
+        that leads from a state to itself writes nothing.
+        """
+        ...
+
+    def on_server(self, server_id: ServerId, statuses: Collection[HostStatus]) -> list[Host]:
+        """Hosts whose latest session is a server's, of some statuses, ordered by id."""
+        ...
+
+    def overdue(self, before: float, limit: int) -> list[Host]:
+        """Hosts that are Disconnected since before a time, those that are longest so first."""
+        ...
+
+    def in_cluster(self, cluster_id: ClusterId, status: HostStatus) -> list[Host]:
+        """A cluster's hosts of one status, ordered by id: the neighbours of each of them."""
+        ...
+
+    def direct(self, limit: int, *, after: HostId) -> list[Host]:
+        """Hosts with a resource inside a server that are not removed, with a greater id, ordered by id."""
+        ...
+
+    def out_of_band(self, host_id: HostId) -> OutOfBand | None:
+        """A host's BMC."""
+        ...
+
+    def set_out_of_band(self, host_id: HostId, out_of_band: OutOfBand | None) -> None:
+        """Write or, with None, forget a host's BMC."""
+        ...
+
+    def get(self, host_id: HostId) -> Host | None:
+        """A host by its number, removed ones too."""
+        ...
+
+    def by_guid(self, guid: str) -> Host | None:
+        """A host by its GUID, removed ones too."""
+        ...
+
+    def find(self, key: str) -> Host | None:
+        """A host that is not removed, by id, uuid or name, in this order of precedence; of one name the oldest."""
+        ...
+
+    def all(self) -> list[Host]:
+        """Every host that is not removed, ordered by id."""
+        ...
+
+    def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
+        """Ids of the zone's hosts that are not removed, in order: the input of roundrobin."""
+        ...
+
+    def places(self, zone_id: ZoneId, ids: Sequence[HostId]) -> Mapping[HostId, int]:
+        """Where some hosts stand in :meth:`ids_in_zone`, from 0, for a fraction of its cost while they are few."""
+        ...
+
+    def touch(self, heard: Mapping[HostId, float]) -> None:
+        """Write when hosts were last heard from, in one batch; never moves a time back."""
+        ...
+
+    def remove(self, host_id: HostId, server_id: ServerId, account_id: int | None, now: float) -> bool:
+        """Mark as removed: status Removed, session counted up so that no server owns it; with its event row.
+
+        That is HOST.DELETE. False if it already was.
+        """
+        ...

@@ -1,0 +1,169 @@
+"""Finding and listing hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, select
+
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, HostId, ServerId, Session, ZoneId
+from cloudlb.domain.resource_state import ResourceState
+from cloudlb.storage.host_facts import FACTS
+from cloudlb.storage.schema import cluster, host, pod, zone
+from cloudlb.storage.topology import SITE_COLUMNS, Site, key_values, matches, read_site
+
+_STATE = (
+    "id",
+    "uuid",
+    "status",
+    "resource_state",
+    "server_id",
+    "session",
+    "created",
+    "last_heard",
+    "disconnected",
+    "removed",
+    "resource",
+    "properties",
+)
+_STATE_COLUMNS = tuple(host.c[name] for name in _STATE)
+_COLUMNS = (*_STATE_COLUMNS, *(host.c[name] for name in FACTS))
+
+HOSTS = (
+    select(*_COLUMNS, *SITE_COLUMNS)
+    .join_from(host, zone, host.c.zone_id == zone.c.id)
+    .outerjoin(pod, host.c.pod_id == pod.c.id)
+    .outerjoin(cluster, host.c.cluster_id == cluster.c.id)
+)
+"""Hosts, and where they stand."""
+_BY_ID = HOSTS.where(host.c.id == bindparam("of_id"))
+_BY_GUID = HOSTS.where(host.c.guid == bindparam("of_guid"))
+_matches, _rank = matches(host)
+_THERE = HOSTS.where(host.c.removed.is_(None))
+_BY_KEY = _THERE.where(_matches).order_by(_rank, host.c.id).limit(1)
+_ALL = _THERE.order_by(host.c.id)
+_ON_SERVER = _ALL.where(
+    host.c.server_id == bindparam("of_server"), host.c.status.in_(bindparam("statuses", expanding=True))
+)
+_IN_CLUSTER = _ALL.where(host.c.cluster_id == bindparam("of_cluster"), host.c.status == bindparam("of_status"))
+_DIRECT = _ALL.where(host.c.resource.is_not(None), host.c.id > bindparam("after")).limit(bindparam("most"))
+_OVERDUE = (
+    _THERE.where(host.c.status == HostStatus.DISCONNECTED.value, host.c.disconnected < bindparam("before"))
+    .order_by(host.c.disconnected, host.c.id)
+    .limit(bindparam("most"))
+)
+_IDS_IN_ZONE = (
+    select(host.c.id).where(host.c.zone_id == bindparam("in_zone"), host.c.removed.is_(None)).order_by(host.c.id)
+)
+
+
+def _gaps() -> Select[Any]:
+    """How many hosts of the zone stand from each of some hosts, or the beginning, to the next: one pass in all."""
+    some = (
+        select(host.c.id, func.lag(host.c.id, 1, 0).over(order_by=host.c.id).label("last"))
+        .where(host.c.id.in_(bindparam("ids", expanding=True)))
+        .cte("some")
+    )
+    other = host.alias("other")
+    between = (
+        select(func.count())
+        .where(
+            other.c.zone_id == bindparam("in_zone"),
+            other.c.removed.is_(None),
+            other.c.id >= some.c.last,
+            other.c.id < some.c.id,
+        )
+        .correlate(some)
+    )
+    return select(some.c.id, between.scalar_subquery()).order_by(some.c.id)
+
+
+_GAPS = _gaps()
+
+
+class HostListings:
+    """Implements the part of the port ``HostRows`` that reads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, host_id: HostId) -> Host | None:
+        """A host by its number."""
+        return self._one(_BY_ID, {"of_id": host_id})
+
+    def by_guid(self, guid: str) -> Host | None:
+        """A host by its GUID."""
+        return self._one(_BY_GUID, {"of_guid": guid})
+
+    def find(self, key: str) -> Host | None:
+        """A host by id, uuid or name."""
+        return self._one(_BY_KEY, key_values(key))
+
+    def all(self) -> list[Host]:
+        """Every host that is there."""
+        return self._several(_ALL, {})
+
+    def on_server(self, server_id: ServerId, statuses: Collection[HostStatus]) -> list[Host]:
+        """Hosts of a server."""
+        return self._several(_ON_SERVER, {"of_server": server_id, "statuses": [status.value for status in statuses]})
+
+    def overdue(self, before: float, limit: int) -> list[Host]:
+        """Hosts that are Disconnected for long."""
+        return self._several(_OVERDUE, {"before": before, "most": limit})
+
+    def in_cluster(self, cluster_id: ClusterId, status: HostStatus) -> list[Host]:
+        """Hosts of a cluster."""
+        return self._several(_IN_CLUSTER, {"of_cluster": cluster_id, "of_status": status.value})
+
+    def direct(self, limit: int, *, after: HostId) -> list[Host]:
+        """Hosts whose resource runs inside a server."""
+        return self._several(_DIRECT, {"after": after, "most": limit})
+
+    def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
+        """Ids of a zone's hosts, in order."""
+        return list(self._connection.scalars(_IDS_IN_ZONE, {"in_zone": zone_id}).all())
+
+    def places(self, zone_id: ZoneId, ids: Sequence[HostId]) -> Mapping[HostId, int]:
+        """Places of some of a zone's hosts, with one statement."""
+        gaps = self._connection.execute(_GAPS, {"in_zone": zone_id, "ids": ids}).all()
+        return dict(zip((HostId(row[0]) for row in gaps), accumulate(row[1] for row in gaps), strict=True))
+
+    def _one(self, statement: Select[Any], values: Mapping[str, Any]) -> Host | None:
+        row = self._connection.execute(statement, values).first()
+        return None if row is None else _host(row, read_site(row[len(_COLUMNS) :]))
+
+    def _several(self, statement: Select[Any], values: Mapping[str, Any]) -> list[Host]:
+        """Hosts of a list, which share the values of the few places in which they stand."""
+        sites: dict[tuple[Any, ...], Site] = {}
+        hosts = []
+        for row in self._connection.execute(statement, values):
+            place = row[len(_COLUMNS) :]
+            ids = (place[0], place[3], place[6])
+            if ids not in sites:
+                sites[ids] = read_site(place)
+            hosts.append(_host(row, sites[ids]))
+        return hosts
+
+
+def _host(row: Sequence[Any], site: Site) -> Host:
+    server_id, resource = row[4], row[10]
+    return Host(
+        id=HostId(row[0]),
+        uuid=row[1],
+        facts=HostFacts(**dict(zip(FACTS, row[len(_STATE) : len(_COLUMNS)], strict=True))),
+        zone=site.zone,
+        pod=site.pod,
+        cluster=site.cluster,
+        status=HostStatus(row[2]),
+        resource_state=ResourceState(row[3]),
+        server_id=None if server_id is None else ServerId(server_id),
+        session=Session(row[5]),
+        created=row[6],
+        last_heard=row[7],
+        disconnected=row[8],
+        removed=row[9],
+        direct=None if resource is None else DirectResource(resource=resource, properties=row[11]),
+    )

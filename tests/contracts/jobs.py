@@ -1,0 +1,153 @@
+"""The contract of JobRows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
+from cloudlb.domain.ports import KeyTaken, Transaction
+from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract
+
+
+class JobRowsContract(StoreContract):
+    """JobRows."""
+
+    def start(self, host_id: HostId | None = None) -> Job:
+        """Start a job."""
+        return self.ask(host_id=host_id)[0]
+
+    def ask(self, **changes: Any) -> tuple[Job, bool]:
+        """Ask for a job, perhaps for one that is there."""
+        asked: dict[str, Any] = {
+            "command": "reconnectHost",
+            "account_id": 2,
+            "server_id": SERVER,
+            "host_id": None,
+            "now": 10.0,
+            **changes,
+        }
+        return self.write(lambda txn: txn.jobs.start(**asked))
+
+    def end(self, job: Job, at: float = 11.0) -> bool:
+        """End a job."""
+        return self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, {}, at))
+
+    def uuids(self, jobs: Callable[[Transaction], Sequence[Job]]) -> list[str]:
+        """The uuids of listed jobs."""
+        return [job.uuid for job in self.look(jobs)]
+
+    def test_start(self) -> None:
+        """A job runs from its start on."""
+        job = self.start(HostId(3))
+        self.assertEqual(
+            job,
+            Job(
+                uuid=job.uuid,
+                command="reconnectHost",
+                status=JobStatus.RUNNING,
+                result_code=0,
+                result={},
+                account_id=2,
+                server_id=SERVER,
+                host_id=HostId(3),
+                created=10.0,
+                completed=None,
+            ),
+        )
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(job.uuid)), job)
+        self.assertIsNone(self.look(lambda txn: txn.jobs.get("none")))
+
+    def test_ends_once(self) -> None:
+        """The first end of a job is the one that counts, and ends no other job."""
+        job, other = self.start(), self.start()
+        result = {"host": {"id": "x", "name": "Škoda"}, "list": [1, None, True]}
+        self.assertTrue(self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, result, 11.0)))
+        self.assertFalse(self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.FAILED, 530, {}, 12.0)))
+        self.assertFalse(self.write(lambda txn: txn.jobs.finish("none", JobStatus.FAILED, 530, {}, 12.0)))
+        ended = self.look(lambda txn: txn.jobs.get(job.uuid))
+        assert ended is not None
+        self.assertEqual((ended.status, ended.result, ended.completed), (JobStatus.SUCCEEDED, result, 11.0))
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(other.uuid)), other)
+
+    def test_key(self) -> None:
+        """The same call of an account is the same job, whatever became of it; another account's key is another."""
+        call = {"key": "k", "host_id": HostId(3), "deadline": 99.0, "arguments": {"b": [1], "a": "s3cr3t"}}
+        job, new = self.ask(**call)
+        self.assertTrue(new)
+        self.assertEqual((job.key, job.deadline, job.arguments), ("k", 99.0, {"a": "s3cr3t", "b": [1]}))
+        self.assertNotIn("s3cr3t", repr(job))
+        self.assertEqual(self.ask(**call, now=20.0), (job, False))
+        self.end(job)
+        ended = self.look(lambda txn: txn.jobs.get(job.uuid))
+        self.assertEqual(self.ask(**call), (ended, False))
+        other, new = self.ask(**call, account_id=5)
+        self.assertTrue(new)
+        self.assertNotEqual(other.uuid, job.uuid)
+        self.assertTrue(self.ask()[1])
+        self.assertTrue(self.ask()[1])
+
+    def test_key_of_another(self) -> None:
+        """A key that stands for something else is refused, and the error names both."""
+        job, _ = self.ask(key="k", arguments={"a": 1})
+        for changes in ({"command": "sendCommand"}, {"host_id": HostId(1)}, {"arguments": {"a": 2}}):
+            with self.assertRaisesRegex(KeyTaken, f"'k'.*{job.uuid}"):
+                self.ask(**{"key": "k", "arguments": {"a": 1}, **changes})
+
+    def test_assign(self) -> None:
+        """A running job is given away once, by whoever it is with."""
+        job = self.start()
+
+        def assign(before: ServerId, after: ServerId) -> bool:
+            return self.write(lambda txn: txn.jobs.assign(job.uuid, before, after))
+
+        self.assertFalse(assign(OTHER_SERVER, SERVER))
+        self.assertTrue(assign(SERVER, OTHER_SERVER))
+        self.assertFalse(assign(SERVER, OTHER_SERVER))
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(job.uuid)), evolve(job, server_id=OTHER_SERVER))
+        self.end(job)
+        self.assertFalse(assign(OTHER_SERVER, SERVER))
+
+    def test_running(self) -> None:
+        """Jobs of some servers that have not ended, the oldest first, as many as asked for."""
+        first, other, second, ended = (
+            self.ask(server_id=server)[0] for server in (SERVER, OTHER_SERVER, SERVER, SERVER)
+        )
+        self.end(ended)
+        for servers, limit, expected in (
+            ([SERVER], 9, [first, second]),
+            ([SERVER, OTHER_SERVER], 2, [first, other]),
+            ([], 9, []),
+        ):
+            found = self.uuids(lambda txn, servers=servers, limit=limit: txn.jobs.running(servers, limit))
+            self.assertEqual(found, [job.uuid for job in expected])
+
+    def test_overdue(self) -> None:
+        """Jobs that have not ended by their deadline, the oldest first; those without one never are."""
+        late, later, ended, _ = (self.ask(deadline=deadline)[0] for deadline in (20.0, 30.0, 10.0, None))
+        self.end(ended)
+        for before, limit, expected in ((20.0, 9, []), (20.1, 9, [late]), (99.0, 9, [late, later]), (99.0, 1, [late])):
+            found = self.uuids(lambda txn, before=before, limit=limit: txn.jobs.overdue(before, limit))
+            self.assertEqual(found, [job.uuid for job in expected])
+
+    def test_running_on(self) -> None:
+        """Jobs of a host that have not ended."""
+        one, ended = self.start(HostId(3)), self.start(HostId(3))
+        self.start(HostId(4))
+        self.start()
+        self.end(ended)
+        self.assertEqual(self.uuids(lambda txn: txn.jobs.running_on(HostId(3))), [one.uuid])
+
+    def test_prune(self) -> None:
+        """Jobs that ended long ago go, in portions; one that runs stays, however old it is."""
+        running, young = self.start(), self.start()
+        old = [self.start() for _ in range(3)]
+        for job in old:
+            self.end(job, 20.0)
+        self.end(young, 30.0)
+        pruned = [self.write(lambda txn: txn.jobs.prune(30.0, 2)) for _ in range(3)]
+        self.assertEqual(pruned, [2, 1, 0])
+        left = [self.look(lambda txn, job=job: txn.jobs.get(job.uuid)) is not None for job in (running, young, *old)]
+        self.assertEqual(left, [True, True, False, False, False])
