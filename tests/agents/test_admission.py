@@ -295,7 +295,7 @@ class AdmissionTests(SynchronousTestCase):
         link = self.fixture.startup(1)
         self.make_ready(link)
         operations = self.fixture.server.operations
-        self.successResultOf(Deferred.fromCoroutine(operations.delete_host(self.fixture.host(1).id)))
+        self.successResultOf(Deferred.fromCoroutine(operations.delete_host(self.fixture.host(1).id, 1)))
         self.fixture.advance(1)
         self.assertIsNotNone(link.ended)
         link.lose()
