@@ -75,6 +75,9 @@ class AgentConfig:
     """Upper end of every such pause, in seconds."""
     handshake_timeout: int = _key("ssl.handshake.timeout", _whole(1, 3600), default=30)
     """Seconds from the connection to the end of the TLS handshake."""
+    journal: Path = _key("journal.file", Path, default=Path("agent.journal"))
+    """Where the ids and answers of commands that change something are kept; beside agent.properties, by its name,
+    unless given."""
     ca: Path | None = _key("tls.ca", Path, default=None)
     certificate: Path | None = _key("tls.certificate", Path, default=None)
     private_key: Path | None = _key("tls.key", Path, default=None)
@@ -95,7 +98,7 @@ def load_agent_config(path: Path) -> tuple[AgentConfig, Mapping[str, str]]:
 
 def agent_config(properties: Mapping[str, str], path: Path) -> AgentConfig:
     """Convert properties read from ``path``; see :func:`load_agent_config`. A key without a value counts as absent."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"journal": path.absolute().with_suffix(".journal")}
     attribute: Attribute[Any]
     for attribute in fields(AgentConfig):
         key = attribute.metadata["key"]

@@ -23,13 +23,16 @@ from agent.packets import NOBODY
 from agent.placement import Placement
 from agent.preferred import PreferredCheck
 from agent.properties import AgentProperties
-from agent.session import MAX_MESSAGE, PING_INTERVAL, Phase, Session
+from agent.session import MAX_MESSAGE, PING_INTERVAL, Session
+from agent.session_owner import Phase
 from cloudlb import __version__
 from cloudlb.domain.host_list import HostList
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
+from cloudlb.net.spawn import spawn
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import PingCommand, ServerResource, StartupCommand
+from cloudlb.resource.journal import Journal
 from cloudlb.wire import Answer, Command, Opaque, ShutdownCommand
 from cloudlb.wire.link import Channel, Link
 from cloudlb.wire.tls_channel import TlsChannel
@@ -62,6 +65,7 @@ class HostAgent:
         properties: AgentProperties,
         resource: ServerResource,
         dispatch: Dispatch,
+        journal: Journal,
         channel_factory: ChannelFactory,
         rng: random.Random,
     ) -> None:
@@ -73,6 +77,7 @@ class HostAgent:
             properties: the same file, to write lists to.
             resource: configured.
             dispatch: carries requests to it.
+            journal: the dispatch's own, of which pings tell.
             channel_factory: TLS, or none in tests.
             rng: for pauses, and for the first pings and checks.
         """
@@ -84,6 +89,7 @@ class HostAgent:
         self._properties = properties
         self._resource = resource
         self._dispatch = dispatch
+        self._journal = journal
         self._channel_factory = channel_factory
         self._rng = rng
         self._hosts = Hosts(
@@ -104,6 +110,7 @@ class HostAgent:
         """Look for a server."""
         self._log.info("{who} looks for a server: {hosts}", who=self._who, hosts=str(self._hosts.current))
         self._factory.retry()
+        self._recall()
 
     def stop(self) -> Deferred[None]:
         """Say good-bye; fires when every link is gone, within a bounded time."""
@@ -141,19 +148,39 @@ class HostAgent:
             for command in self._resource.startup()
         ]
 
-    def ping(self, host_id: int) -> PingCommand:
-        """The next ping: the resource's, or a bare one, since the agent is alive even if the resource is not well."""
+    def ping(self, session: Session) -> PingCommand:
+        """The next ping: the resource's, or a bare one, since the agent is alive even if the resource is not well.
+
+        To servers of ours it tells what the journal holds; CloudStack's would only look for commands of its own in it.
+        """
         try:
-            return self._resource.ping(host_id)
+            ping = self._resource.ping(session.host_id)
         except Exception:  # noqa: BLE001 - a resource must not cost the host its server
             self._log.failure("The resource of {name} cannot say how the host is", name=self._config.name)
-            return PingCommand(host_type="Routing", host_id=host_id)
+            ping = PingCommand(host_type="Routing", host_id=session.host_id)
+        return evolve(ping, command_infos=self._journal.infos()) if session.is_cloudlb else ping
 
     def execute(
-        self, contents: Sequence[Command | Answer | Opaque], *, in_sequence: bool, stop_on_error: bool
+        self,
+        contents: Sequence[Command | Answer | Opaque],
+        *,
+        sequence: int,
+        in_sequence: bool,
+        stop_on_error: bool,
     ) -> Deferred[list[Answer]]:
         """Carry out a request."""
-        return self._dispatch.execute(contents, in_sequence=in_sequence, stop_on_error=stop_on_error)
+        return self._dispatch.execute(contents, sequence=sequence, in_sequence=in_sequence, stop_on_error=stop_on_error)
+
+    def unanswered(self) -> None:
+        """Tell the server of the moment what became of commands of another session."""
+        session = self._movable()
+        if session is not None and session.is_cloudlb and self._journal.untold:
+            session.tell()
+
+    def acknowledged(self, session: Session, ids: Sequence[str]) -> None:
+        """Forget what a server of ours has heard; CloudStack's means other things by it."""
+        if session.is_cloudlb:
+            self._journal.acknowledge(ids)
 
     def session_up(self, session: Session) -> None:
         """Take the host there, and let go of the server that it was on."""
@@ -172,6 +199,7 @@ class HostAgent:
             server=session.address,
         )
         self._preferred.start()
+        self._recall()
 
     def placed(self, session: Session, placement: Placement) -> None:
         """Remember what a server has said."""
@@ -242,6 +270,9 @@ class HostAgent:
             self._all_gone(self._stopped)
 
     # Our own.
+
+    def _recall(self) -> None:
+        spawn(self._journal.recall(), self._log, "read the journal").addCallback(lambda _: self.unanswered())
 
     def _open(self, address: str, *, patience: float, transferred: bool) -> Session:
         session = Session(

@@ -32,7 +32,12 @@ class AgentService(Service):
     """Runs an agent from start to stop."""
 
     def __init__(
-        self, agent: HostAgent, properties: AgentProperties, resource: ServerResource, threads: Threads | None
+        self,
+        agent: HostAgent,
+        properties: AgentProperties,
+        resource: ServerResource,
+        journal: Journal,
+        threads: Threads | None,
     ) -> None:
         """Prepare.
 
@@ -40,11 +45,13 @@ class AgentService(Service):
             agent: built, not started.
             properties: its file.
             resource: configured.
+            journal: of what the resource does.
             threads: of a blocking resource.
         """
         self.agent = agent
         self._properties = properties
         self._resource = resource
+        self._journal = journal
         self._threads = threads
 
     def startService(self) -> None:
@@ -61,6 +68,7 @@ class AgentService(Service):
         await self.agent.stop()
         await self._properties.close()
         self._resource.close()
+        await self._journal.close()
         if self._threads is not None:
             self._threads.stop()
 

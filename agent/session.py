@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from enum import Enum
-from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from agent.packets import NO_SEQUENCE, answer_packet, request_packet
 from agent.pings import Pings
-from agent.placement import Placement, read_placement
+from agent.placement import read_placement
+from agent.session_owner import Phase, SessionOwner
 from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.net.certificate_names import CertificateMismatch, check_server_name
 from cloudlb.net.link_protocol import LinkProtocol
@@ -37,14 +36,12 @@ from cloudlb.wire import (
     Opaque,
     PacketError,
     PingAnswer,
-    PingCommand,
     ReadyAnswer,
     ReadyCommand,
     SetupMSListAnswer,
     SetupMSListCommand,
     ShutdownCommand,
     StartupAnswer,
-    StartupCommand,
     read_body,
     read_contents,
     read_header,
@@ -59,55 +56,6 @@ MAX_TEXT = 500
 """Characters of what a server wrote that reach the log, or go back to it in an answer."""
 MAX_MESSAGE = 16 * 2**20
 """Bytes of one message, inflated."""
-
-
-class Phase(Enum):
-    """How far a session has come."""
-
-    CONNECTING = "connecting"
-    """The handshake is under way."""
-    STARTING = "starting"
-    """StartupCommands were sent."""
-    UP = "up"
-    LEAVING = "leaving"
-    """Another session has taken over, or the agent stops; what is under way here is still answered here."""
-    OVER = "over"
-
-
-class SessionOwner(Protocol):
-    """The agent, as its sessions see it."""
-
-    def startups(self, session: Session) -> Sequence[StartupCommand]:
-        """What to introduce the host with."""
-
-    def ping(self, host_id: int) -> PingCommand:
-        """The next ping; never fails."""
-
-    def execute(
-        self, contents: Sequence[Command | Answer | Opaque], *, in_sequence: bool, stop_on_error: bool
-    ) -> Deferred[list[Answer]]:
-        """Carry out a request; never fails."""
-
-    def session_up(self, session: Session) -> None:
-        """The server has admitted the host."""
-
-    def placed(self, session: Session, placement: Placement) -> None:
-        """The server has said where the agent should be."""
-
-    def check_preferred(self) -> None:
-        """The server wants the agent on the head of its list now."""
-
-    def leave_server(self, session: Session) -> None:
-        """The server wants the agent to move to another one of its list."""
-
-    def session_refused(self, session: Session, reason: str) -> None:
-        """The server will not have this host; session_over follows."""
-
-    def stopped_by_server(self, session: Session, reason: str) -> None:
-        """The server wants the agent gone; session_over follows."""
-
-    def session_over(self, session: Session, reason: str) -> None:
-        """The link is gone; told once."""
 
 
 class Session:
@@ -159,6 +107,10 @@ class Session:
         self._startup_sequence = NO_SEQUENCE
         self._patience = patience
         self._pings: Pings | None = None
+        self._telling = NO_SEQUENCE
+        """The ping beside the interval that is not answered yet."""
+        self._more_to_tell = False
+        """Whether something has happened since it was sent."""
         self._timer: IDelayedCall | None = None
         """The deadline of the start, later the next ping."""
         self._under_way = 0
@@ -168,6 +120,11 @@ class Session:
     def local_address(self) -> str | None:
         """Our own address on the link."""
         return getattr(self.link.transport.getHost(), "host", None)
+
+    @property
+    def is_cloudlb(self) -> bool:
+        """Whether the server is one of ours."""
+        return self.link.channel.is_cloudlb
 
     # What the owner asks for.
 
@@ -188,6 +145,13 @@ class Session:
             flags = Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE
             self.link.send(request_packet(NO_SEQUENCE, self.host_id, [self._farewell], flags))
         self.link.close("left")
+
+    def tell(self) -> None:
+        """Ping beside the interval; while such a ping is not answered, once more after its answer."""
+        if self._telling == NO_SEQUENCE:
+            self._telling = self._request([evolve(self._owner.ping(self), out_of_band=True)], Flag.STOP_ON_ERROR)
+        else:
+            self._more_to_tell = True
 
     # What the link tells.
 
@@ -310,13 +274,19 @@ class Session:
 
     def _carry_out(self, header: Header, contents: Sequence[Command | Answer | Opaque]) -> None:
         self._under_way += 1
-        self._owner.execute(contents, in_sequence=header.in_sequence, stop_on_error=header.stop_on_error).addCallback(
-            lambda answers: self._carried_out(header, answers)
-        ).addErrback(lambda failure: self._log.failure("Failed to answer {server}", failure, server=self.address))
+        self._owner.execute(
+            contents,
+            sequence=header.sequence,
+            in_sequence=header.in_sequence,
+            stop_on_error=header.stop_on_error,
+        ).addCallback(lambda answers: self._carried_out(header, answers)).addErrback(
+            lambda failure: self._log.failure("Failed to answer {server}", failure, server=self.address)
+        )
 
     def _carried_out(self, header: Header, answers: Sequence[Answer]) -> None:
         self._under_way -= 1
         if self.phase is Phase.OVER:
+            self._owner.unanswered()
             return
         self._answer(header, answers)
         if self.phase is Phase.LEAVING and self._under_way == 0:
@@ -329,11 +299,22 @@ class Session:
             for content in contents:
                 if isinstance(content, StartupAnswer):
                     self._introduced(content)
+        elif sequence == self._telling:
+            self._telling = NO_SEQUENCE
+            self._pinged(contents)
+            if self._more_to_tell and self.phase is Phase.UP:
+                self._more_to_tell = False
+                self.tell()
         elif self._pings is not None and self._pings.answered(sequence):
             if self._timer is not None and self._timer.active():
                 self._timer.reset(max(0.0, self._pings.next_at - self._clock.seconds()))
-            match contents:
-                case [PingAnswer() as answer] if self.phase is Phase.UP:
+            self._pinged(contents)
+
+    def _pinged(self, contents: Sequence[Command | Answer | Opaque]) -> None:
+        match contents:
+            case [PingAnswer() as answer]:
+                self._owner.acknowledged(self, answer.reconcile_commands)
+                if self.phase is Phase.UP:
                     self._placed(None, None, None, answer.avoid_ms_list)
                     if answer.send_startup:
                         self._introduce()
@@ -380,7 +361,7 @@ class Session:
             self.link.abort(f"{self._ping_retries} pings in a row were not answered")
             return
         now = self._clock.seconds()
-        pings.sent(self._request([self._owner.ping(self.host_id)], Flag.STOP_ON_ERROR), now)
+        pings.sent(self._request([self._owner.ping(self)], Flag.STOP_ON_ERROR), now)
         self._timer = self._clock.callLater(pings.next_at - now, self._ping, pings)
 
     def _request(self, commands: Sequence[Command], flags: Flag) -> int:

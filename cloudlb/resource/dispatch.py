@@ -2,24 +2,32 @@
 
 The commands of one request are carried out one after another. Requests marked in-sequence wait for each other; others
 overlap. Of all requests at most ``workers`` are carried out at the same time; the ones beyond wait, up to a limit.
+
+Commands with an id go through the journal. CancelCommand is answered at once, whatever else is under way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, DeferredSemaphore, succeed
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.resource.interface import Answer, Command, Opaque, ServerResource
-from cloudlb.wire import STOPPED_BY_PREVIOUS_FAILURE, unsupported, wire_name
+from cloudlb.resource.journal import Journal
+from cloudlb.wire import COMMAND_ID, STOPPED_BY_PREVIOUS_FAILURE, CancelCommand, unsupported, wire_name
 
 MAX_WAITING = 1000
 """Requests that may wait for a worker. A server that sends more gets failed answers at once."""
+MAX_WAIT = 2**31 - 1
+"""Seconds; a command that names more has this time."""
 
 T = TypeVar("T")
 Contents = Sequence[Command | Answer | Opaque]
@@ -29,6 +37,24 @@ InThread = Callable[[Callable[[], object]], Deferred[object]]
 
 class _Overdue(Exception):
     """The sender's time is up."""
+
+
+@define(eq=False)
+class _Request:
+    """One request that waits or is under way."""
+
+    contents: Contents
+    step: Deferred[Any] | None = None
+    """What it waits for now and can stop waiting for; None: it is on a thread, or at the journal."""
+    blocked: list[Deferred[object]] = field(factory=list)
+    """Its calls on threads; each fires when its thread is free."""
+    cancelled: str | None = None
+    """Why nothing more of it is to be carried out."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a thread is at work on it."""
+        return any(not each.called for each in self.blocked)
 
 
 class Dispatch:
@@ -43,6 +69,7 @@ class Dispatch:
         *,
         workers: int,
         in_thread: InThread | None = None,
+        journal: Journal | None = None,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         """Prepare.
@@ -52,84 +79,134 @@ class Dispatch:
             clock: for the time-outs.
             workers: requests that are carried out at the same time.
             in_thread: runs what a blocking resource does; given exactly for those.
+            journal: of the commands that have an id; None: they are carried out like any other.
             max_waiting: requests beyond ``workers`` that are not refused.
         """
         assert resource.blocking == (in_thread is not None)
         self._resource = resource
         self._clock = clock
         self._in_thread = in_thread
+        self._journal = journal
         self._workers = DeferredSemaphore(workers)
-        self._sequence = DeferredLock()
+        self._turn = DeferredLock()
         self._limit = workers + max_waiting
+        self._requests: dict[int, _Request] = {}
+        """By their sequences; of one that comes twice the later one."""
         self._busy = 0
+        self._failures = SparseLog(clock, self._log)
 
     @property
     def busy(self) -> int:
         """Requests under way or waiting. One whose time is up counts until its blocking call has returned."""
         return self._busy
 
-    def execute(self, contents: Contents, *, in_sequence: bool, stop_on_error: bool) -> Deferred[list[Answer]]:
-        """Carry out a request. The result has one answer per command and is never a failure."""
+    def execute(
+        self, contents: Contents, *, sequence: int, in_sequence: bool, stop_on_error: bool
+    ) -> Deferred[list[Answer]]:
+        """Carry out a request. The result has one answer per command and is never a failure.
+
+        Args:
+            contents: commands, in their order.
+            sequence: the request's; CancelCommand names it.
+            in_sequence: wait for the end of earlier requests of this kind.
+            stop_on_error: carry out nothing after a command that failed.
+        """
+        if contents and all(isinstance(content, CancelCommand) for content in contents):
+            return succeed([self._cancel(content) for content in contents if isinstance(content, CancelCommand)])
         if self._busy >= self._limit:
             return succeed(_all_failed(contents, f"The host is busy: {self._busy} requests are under way or waiting"))
         answers: Deferred[list[Answer]] = Deferred()
-        Deferred.fromCoroutine(self._carry_out(contents, in_sequence, stop_on_error, answers.callback))
+        request = _Request(contents)
+        self._requests[sequence] = request
+        Deferred.fromCoroutine(self._carry_out(request, sequence, in_sequence, stop_on_error, answers.callback))
         return answers
 
     async def _carry_out(
-        self, contents: Contents, in_sequence: bool, stop_on_error: bool, answer: Callable[[list[Answer]], None]
+        self,
+        request: _Request,
+        sequence: int,
+        in_sequence: bool,
+        stop_on_error: bool,
+        answer: Callable[[list[Answer]], None],
     ) -> None:
         held: list[DeferredLock | DeferredSemaphore] = []
-        blocked: list[Deferred[object]] = []
+        contents = request.contents
         patience = _wait(contents[0]) if contents else 0
         self._busy += 1
         try:
             if in_sequence:
-                await self._within(patience, self._sequence.acquire())
-                held.append(self._sequence)
-            await self._within(patience, self._workers.acquire())
+                await self._step(request, self._turn.acquire(), patience)
+                held.append(self._turn)
+            await self._step(request, self._workers.acquire(), patience)
             held.append(self._workers)
         except _Overdue:
-            answer(_all_failed(contents, "Timed out while the host was busy"))
+            answers = _all_failed(contents, "Timed out while the host was busy")
+        except CancelledError:
+            answers = _all_failed(contents, f"Cancelled while the host was busy: {request.cancelled}")
         else:
-            answer(await self._answers(contents, stop_on_error, blocked))
+            answers = await self._answers(request, sequence, stop_on_error)
+        if self._requests.get(sequence) is request:
+            del self._requests[sequence]
+        answer(answers)
         # A blocking call that has overrun its time goes on; before it has ended its worker is not free.
-        await DeferredList(blocked)
+        await DeferredList(request.blocked)
         for turn in held:
             turn.release()
         self._busy -= 1
 
-    async def _answers(self, contents: Contents, stop_on_error: bool, blocked: list[Deferred[object]]) -> list[Answer]:
+    async def _answers(self, request: _Request, sequence: int, stop_on_error: bool) -> list[Answer]:
         answers: list[Answer] = []
-        for content in contents:
+        for content in request.contents:
             if stop_on_error and answers and not answers[-1].result:
                 answers.append(Answer(result=False, details=STOPPED_BY_PREVIOUS_FAILURE))
             else:
-                answers.append(await self._answer(content, blocked))
+                answers.append(await self._answer(request, content, sequence))
         return answers
 
-    async def _answer(self, content: Command | Answer | Opaque, blocked: list[Deferred[object]]) -> Answer:
-        name = wire_name(content).rpartition(".")[2]
+    async def _answer(self, request: _Request, content: Command | Answer | Opaque, sequence: int) -> Answer:
         if isinstance(content, Answer):
-            return Answer(result=False, details=f"{name} is no command")
-        wait = _wait(content)
+            return Answer(result=False, details=f"{_name(content)} is no command")
+        if isinstance(content, CancelCommand):
+            return self._cancel(content)
+        id_ = _id(content)
+        if self._journal is None or id_ is None or request.cancelled is not None:
+            return await self._perform(request, content, _wait(content))
+        known = await self._journal.begin(id_, wire_name(content), sequence=sequence, wait=_wait(content))
+        if isinstance(known, Answer):
+            return known
+        if known is not None:
+            try:
+                return await self._step(request, known.end, 0)
+            except CancelledError:
+                return Answer(result=False, details=f"{_name(content)} is under way, and is not waited for any more")
+        # On a thread it has no time-out: what is answered then would not be what has become of it.
+        wait = _wait(content) if self._in_thread is None else 0
+        return await self._journal.end(id_, await self._perform(request, content, wait))
+
+    async def _perform(self, request: _Request, command: Command | Opaque, wait: int) -> Answer:
+        """Carry out one command; never fails."""
+        name = _name(command)
         try:
-            answer = await self._within(wait, self._start(content, blocked))
+            answer = await self._start(request, command, wait)
         except _Overdue:
             return Answer(result=False, details=f"{name} timed out after {wait} s")
         except Exception as error:  # noqa: BLE001 - whatever it is, the server gets an answer
-            self._log.failure("{name} failed", name=name)
-            return Answer(result=False, details=f"{type(error).__name__}: {error}")
+            if request.cancelled is not None and isinstance(error, CancelledError):
+                return Answer(result=False, details=f"{name} was cancelled: {request.cancelled}")
+            self._failures.info("{name} failed: {error} ({place})", name=name, error=_said(error), place=_place(error))
+            return Answer(result=False, details=_said(error))
         if answer is None:
-            return unsupported(content)
+            return unsupported(command)
         if not isinstance(answer, Answer):
-            self._log.error("{name} was answered with a {kind}", name=name, kind=type(answer).__qualname__)
+            self._failures.info("{name} was answered with a {kind}", name=name, kind=type(answer).__qualname__)
             return Answer(result=False, details=f"The resource has no proper answer to {name}")
         return answer
 
-    def _start(self, command: Command | Opaque, blocked: list[Deferred[object]]) -> Deferred[object]:
+    def _start(self, request: _Request, command: Command | Opaque, wait: int) -> Awaitable[object]:
+        if request.cancelled is not None:
+            raise CancelledError
         if self._in_thread is None:
-            return Deferred.fromCoroutine(self._call(command))
+            return self._step(request, Deferred.fromCoroutine(self._call(command)), wait)
         # Two Deferreds: time may be up for the one, while the other tells when the thread is free.
         result: Deferred[object] = Deferred()
         ended: Deferred[object] = Deferred()
@@ -138,13 +215,34 @@ class Dispatch:
             ended.callback(None)
             result.callback(value)
 
-        blocked.append(ended)
+        request.blocked.append(ended)
         self._in_thread(lambda: self._resource.execute(command)).addBoth(returned)
-        return result
+        return self._within(wait, result)
 
     async def _call(self, command: Command | Opaque) -> object:
         returned = self._resource.execute(command)
         return await returned if isawaitable(returned) else returned
+
+    # Stopping.
+
+    def _cancel(self, command: CancelCommand) -> Answer:
+        request = self._requests.get(command.sequence)
+        if request is None:
+            return Answer(result=False, details=f"No request {command.sequence} waits or is under way")
+        if request.blocking:
+            return Answer(result=False, details=f"Request {command.sequence} is on a thread and cannot be stopped")
+        if not command.check_only:
+            request.cancelled = command.reason or "no reason given"
+            if request.step is not None:
+                request.step.cancel()
+        return Answer()
+
+    async def _step(self, request: _Request, deferred: Deferred[T], seconds: int) -> T:
+        request.step = deferred
+        try:
+            return await self._within(seconds, deferred)
+        finally:
+            request.step = None
 
     def _within(self, seconds: int, deferred: Deferred[T]) -> Deferred[T]:
         if seconds > 0:
@@ -158,7 +256,26 @@ def _overdue(_: object, seconds: float) -> Failure:
 
 def _wait(content: Command | Answer | Opaque) -> int:
     wait = content.fields.get("wait", 0) if isinstance(content, Opaque) else content.wait
-    return wait if isinstance(wait, int) else 0
+    return min(wait, MAX_WAIT) if isinstance(wait, int) else 0
+
+
+def _id(command: Command | Opaque) -> str | None:
+    context = command.fields.get("contextMap") if isinstance(command, Opaque) else command.context_map
+    id_ = context.get(COMMAND_ID) if isinstance(context, Mapping) else None
+    return id_ if isinstance(id_, str) else None
+
+
+def _name(content: Command | Answer | Opaque) -> str:
+    return wire_name(content).rpartition(".")[2]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _place(error: Exception) -> str:
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{innermost.filename}:{innermost.lineno}"
 
 
 def _all_failed(contents: Contents, details: str) -> list[Answer]:

@@ -43,6 +43,10 @@ class AgentConfigTests(SynchronousTestCase):
         self.assertEqual(config.ca, PATH.parent / "ca.pem")
         self.assertEqual(config.certificate, Path("/x/a.pem"))
         self.assertEqual(config.private_key, PATH.parent / "../k.pem")
+        self.assertEqual(config.journal, PATH.parent / "agent.journal")
+        self.assertEqual(self.config(journal_file="/var/lib/x").journal, Path("/var/lib/x"))
+        # Agents that share a folder share nothing else.
+        self.assertEqual(agent_config({"guid": "g"}, PATH.parent / "b.properties").journal, PATH.parent / "b.journal")
 
     def test_bad_values(self) -> None:
         """Each bad value is refused with the file and the key."""

@@ -41,7 +41,9 @@ class SimulatorTests(SynchronousTestCase):
         """Ask a simulator with these properties."""
         resource = SimulatorResource()
         resource.configure(properties, self.clock)
-        return Dispatch(resource, self.clock, workers=5).execute(commands, in_sequence=False, stop_on_error=False)
+        return Dispatch(resource, self.clock, workers=5).execute(
+            commands, sequence=1, in_sequence=False, stop_on_error=False
+        )
 
     def results(self, properties: dict[str, str], count: int = 200) -> list[bool]:
         """The results of many commands."""

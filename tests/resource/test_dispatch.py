@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
 from typing import ClassVar
 
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.resource.dispatch import Dispatch
@@ -24,6 +26,9 @@ from cloudlb.resource.interface import (
     StartupCommand,
     UnsupportedAnswer,
 )
+from cloudlb.resource.journal import Journal
+from cloudlb.wire import COMMAND_ID, CancelCommand
+from tests.support.memory_file import MemoryFile, at_once
 
 
 class Scripted(ServerResource):
@@ -66,6 +71,7 @@ class DispatchTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.sequences = count()
 
     def dispatch(
         self,
@@ -82,7 +88,7 @@ class DispatchTests(SynchronousTestCase):
         self, dispatch: Dispatch, *contents: Command | Answer | Opaque, in_sequence: bool = False, stop: bool = False
     ) -> Deferred[list[Answer]]:
         """Carry out a request."""
-        return dispatch.execute(contents, in_sequence=in_sequence, stop_on_error=stop)
+        return dispatch.execute(contents, sequence=next(self.sequences), in_sequence=in_sequence, stop_on_error=stop)
 
     def test_answers_in_order(self) -> None:
         """Each command of a request has its answer, at its place."""
@@ -102,14 +108,17 @@ class DispatchTests(SynchronousTestCase):
         self.assertIn("com.example.Command1", answers[0].details or "")
 
     def test_raises(self) -> None:
-        """An exception becomes a failed answer that tells the error, and a line in the log."""
+        """Exceptions become failed answers that tell the error, and one line of the log for all of them."""
 
         def fail(_: object) -> Answer:
             raise RuntimeError("no such volume")
 
-        answers = self.successResultOf(self.execute(self.dispatch(fail), command(1), command(2)))
+        with capturedLogs() as events:
+            answers = self.successResultOf(self.execute(self.dispatch(fail), command(1), command(2)))
         self.assertEqual(answers, [Answer(result=False, details="RuntimeError: no such volume")] * 2)
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        [line] = [formatEvent(event) for event in events]
+        self.assertIn("Command1 failed: RuntimeError: no such volume (", line)
+        self.assertIn("test_dispatch.py:", line)
 
     def test_fails_later(self) -> None:
         """An awaited failure is answered just the same."""
@@ -119,7 +128,6 @@ class DispatchTests(SynchronousTestCase):
 
         answers = self.successResultOf(self.execute(self.dispatch(lambda _: fail()), command(1)))
         self.assertEqual(answers, [Answer(result=False, details="OSError: gone")])
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_no_answer_returned(self) -> None:
         """A resource that returns something else does not leave the command without an answer."""
@@ -238,6 +246,56 @@ class DispatchTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(waiting), [Answer(details="late")])
         self.assertEqual(dispatch.busy, 0)
 
+    def test_cancel_under_way(self) -> None:
+        """CancelCommand stops an awaitable at once, though it is in sequence behind it, and the rest is not begun."""
+        cancelled: list[object] = []
+        dispatch = self.dispatch(lambda _: Deferred(cancelled.append), workers=1)
+        slow = self.execute(dispatch, command(1), command(2), in_sequence=True)
+        cancel = CancelCommand(sequence=0, reason="too late")
+        self.assertEqual(self.successResultOf(self.execute(dispatch, cancel, in_sequence=True)), [Answer()])
+        self.assertEqual(len(cancelled), 1)
+        details = [answer.details for answer in self.successResultOf(slow)]
+        self.assertEqual(details, ["Command1 was cancelled: too late", "Command2 was cancelled: too late"])
+        self.assertEqual(self.resource.seen, [command(1)])
+        self.assertEqual(dispatch.busy, 0)
+
+    def test_cancel_waiting(self) -> None:
+        """A request that waits for its turn or for a worker is cancelled without being carried out."""
+        running: Deferred[Answer] = Deferred()
+        dispatch = self.dispatch(lambda _: running, workers=1)
+        self.execute(dispatch, command(0), in_sequence=True)
+        waiting = [self.execute(dispatch, command(n), in_sequence=n == 1) for n in (1, 2)]
+        for sequence, request in enumerate(waiting, start=1):
+            self.successResultOf(self.execute(dispatch, CancelCommand(sequence=sequence)))
+            [answer] = self.successResultOf(request)
+            self.assertEqual(answer.details, "Cancelled while the host was busy: no reason given")
+        running.callback(Answer())
+        self.assertEqual(self.resource.seen, [command(0)])
+        self.assertEqual(dispatch.busy, 0)
+
+    def test_cancel_what_cannot_be(self) -> None:
+        """A call on a thread goes on, and what is not there is not stopped: both are said."""
+        thread: Deferred[object] = Deferred()
+        dispatch = Dispatch(Blocking(lambda _: None), self.clock, workers=1, in_thread=lambda _: thread)
+        slow = self.execute(dispatch, command(1))
+        for sequence, reason in ((0, "is on a thread and cannot be stopped"), (77, "waits or is under way")):
+            [answer] = self.successResultOf(self.execute(dispatch, CancelCommand(sequence=sequence)))
+            self.assertIs(answer.result, False)
+            self.assertIn(reason, answer.details or "")
+        thread.callback(Answer(details="done"))
+        self.assertEqual(self.successResultOf(slow), [Answer(details="done")])
+
+    def test_check_only(self) -> None:
+        """CancelCommand that only asks stops nothing."""
+        running: Deferred[Answer] = Deferred()
+        dispatch = self.dispatch(lambda _: running)
+        slow = self.execute(dispatch, command(1))
+        asked = self.execute(dispatch, CancelCommand(sequence=0, check_only=True))
+        self.assertEqual(self.successResultOf(asked), [Answer()])
+        self.assertNoResult(slow)
+        running.callback(Answer())
+        self.assertEqual(self.successResultOf(slow), [Answer()])
+
     @settings(max_examples=60, deadline=None)
     @given(
         st.lists(
@@ -265,15 +323,137 @@ class DispatchTests(SynchronousTestCase):
         resource = Scripted(lambda c: acts[c.wire_name]() if isinstance(c, Opaque) else None)
         dispatch = Dispatch(resource, clock, workers=workers)
         answers = [
-            dispatch.execute([Opaque(name, {"wait": 5}) for name in names], in_sequence=ordered, stop_on_error=stop)
-            for names, ordered, stop in requests
+            dispatch.execute(
+                [Opaque(name, {"wait": 5}) for name in names],
+                sequence=sequence,
+                in_sequence=ordered,
+                stop_on_error=stop,
+            )
+            for sequence, (names, ordered, stop) in enumerate(requests)
         ]
         clock.pump([1] * 200)
         for (names, _, _), answer in zip(requests, answers, strict=True):
             self.assertEqual(len(self.successResultOf(answer)), len(names))
         self.assertEqual(dispatch.busy, 0)
         self.assertEqual(clock.getDelayedCalls(), [])
-        self.flushLoggedErrors(RuntimeError)
+
+
+class JournalledTests(SynchronousTestCase):
+    """Commands with an id."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.file = MemoryFile()
+        self.sequences = count()
+        self.threads: list[Deferred[object]] = []
+
+    def dispatch(self, resource: ServerResource, workers: int = 2) -> Dispatch:
+        """One process's dispatch; the file outlives it."""
+        return Dispatch(
+            resource,
+            self.clock,
+            workers=workers,
+            in_thread=self.in_thread if resource.blocking else None,
+            journal=Journal(self.file, self.clock, at_once),
+        )
+
+    def in_thread(self, _: object) -> Deferred[object]:
+        """A thread whose call returns what the test says."""
+        self.threads.append(Deferred())
+        return self.threads[-1]
+
+    def execute(
+        self, dispatch: Dispatch, *contents: Command | Opaque, in_sequence: bool = False
+    ) -> Deferred[list[Answer]]:
+        """Carry out a request."""
+        return dispatch.execute(contents, sequence=next(self.sequences), in_sequence=in_sequence, stop_on_error=False)
+
+    def test_once(self) -> None:
+        """A repeated command has the answer of the first time, whether its class is known or not."""
+        numbers = count()
+        resource = Scripted(lambda _: Answer(details=str(next(numbers))))
+        for content in (MaintainCommand(context_map={COMMAND_ID: "a"}), identified("b")):
+            first = self.successResultOf(self.execute(self.dispatch(resource), content))
+            self.assertEqual(self.successResultOf(self.execute(self.dispatch(resource), content, content)), first * 2)
+        self.assertEqual(len(resource.seen), 2)
+        self.successResultOf(self.execute(self.dispatch(resource), command(1), command(1)))
+        self.assertEqual(len(resource.seen), 4)
+
+    def test_recorded_first(self) -> None:
+        """The id is kept when the resource begins; a process that dies there leaves a definite answer."""
+        kept: list[object] = []
+
+        def begin(_: object) -> Deferred[Answer]:
+            kept.append(list(self.file.kept))
+            return Deferred()
+
+        resource = Scripted(begin)
+        self.execute(self.dispatch(resource), identified("a"))
+        self.assertEqual(kept, [["a"]])
+        [answer] = self.successResultOf(self.execute(self.dispatch(resource), identified("a")))
+        self.assertIn("what has become of it is unknown", answer.details or "")
+        self.assertEqual(len(resource.seen), 1)
+
+    def test_in_sequence(self) -> None:
+        """The order of in-sequence requests holds through the journal."""
+        running: list[Deferred[Answer]] = [Deferred(), Deferred()]
+        resource = Scripted(lambda _: running[len(resource.seen) - 1])
+        dispatch = self.dispatch(resource)
+        requests = [self.execute(dispatch, identified(id_), in_sequence=True) for id_ in "ab"]
+        self.assertEqual(resource.seen, [identified("a")])
+        running[0].callback(Answer())
+        self.assertEqual(resource.seen, [identified("a"), identified("b")])
+        running[1].callback(Answer())
+        for request in requests:
+            self.assertEqual(self.successResultOf(request), [Answer()])
+
+    def test_blocking_has_no_time_out(self) -> None:
+        """What goes on on a thread is answered with what became of it, and never before."""
+        dispatch = self.dispatch(Blocking(lambda _: None))
+        slow = self.execute(dispatch, identified("a", wait=2))
+        self.clock.advance(3)
+        self.assertNoResult(slow)
+        self.threads[0].callback(Answer(details="done at last"))
+        self.assertEqual(self.successResultOf(slow), [Answer(details="done at last")])
+        self.assertEqual(dispatch.busy, 0)
+
+    def test_time_out(self) -> None:
+        """An awaitable that is cancelled at its time-out has ended: that is the answer, for good."""
+        dispatch = self.dispatch(Scripted(lambda _: Deferred()))
+        slow = self.execute(dispatch, identified("a", wait=2))
+        self.clock.advance(2)
+        [answer] = self.successResultOf(slow)
+        self.assertEqual(answer.details, "Change timed out after 2 s")
+        self.assertEqual(self.successResultOf(self.execute(dispatch, identified("a", wait=2))), [answer])
+
+    def test_cancelled(self) -> None:
+        """To cancel a repeated request ends its waiting; to cancel the first one ends the command."""
+        dispatch = self.dispatch(Scripted(lambda _: Deferred()))
+        first = self.execute(dispatch, identified("a"))
+        repeated = self.execute(dispatch, identified("a"))
+        self.successResultOf(self.execute(dispatch, CancelCommand(sequence=1)))
+        [answer] = self.successResultOf(repeated)
+        self.assertEqual(answer.details, "Change is under way, and is not waited for any more")
+        self.assertNoResult(first)
+        self.successResultOf(self.execute(dispatch, CancelCommand(sequence=0, reason="enough")))
+        cancelled = [Answer(result=False, details="Change was cancelled: enough")]
+        self.assertEqual(self.successResultOf(first), cancelled)
+        self.assertEqual(self.successResultOf(self.execute(dispatch, identified("a"))), cancelled)
+
+    def test_odd_ids(self) -> None:
+        """An id that is none, and a time that no disk holds, do not cost a command its answer."""
+        dispatch = self.dispatch(Scripted(lambda _: Answer()))
+        for content in (
+            Opaque("com.example.Change", {"contextMap": {COMMAND_ID: 5}}),
+            Opaque("com.example.Change", {"contextMap": 5}),
+            identified("a", wait=2**64 - 1),
+        ):
+            self.assertEqual(self.successResultOf(self.execute(dispatch, content)), [Answer()])
+
+
+def identified(id_: str, wait: int = 0) -> Opaque:
+    """A command that changes something."""
+    return Opaque("com.example.Change", {"wait": wait, "contextMap": {COMMAND_ID: id_}})
 
 
 def _after(clock: Clock, seconds: float) -> Deferred[Answer]:

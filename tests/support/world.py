@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from agent.properties import read_properties
 from agent.service import AgentService, build
-from agent.session import Phase
+from agent.session_owner import Phase
 from cloudlb.agents.attache import Attache
 from cloudlb.config import ServerConfig
 from cloudlb.domain.models import ClusterId, Host, HostId
@@ -35,6 +35,7 @@ from cloudlb.wire import Answer, Command, Opaque, PingAnswer, read_body, read_co
 from tests.storage.sqlite import new_database
 from tests.support.lagging_executor import LaggingExecutor
 from tests.support.machine import Machine
+from tests.support.memory_file import MemoryFile
 from tests.support.network import Network
 from tests.support.plain_channel import PlainChannel
 from tests.support.virtual_clock import VirtualClock
@@ -120,6 +121,7 @@ class AgentProcess:
         self.address = f"10.0.1.{number}"
         self.path = world.folder / f"agent-{number}.properties"
         self.disk_full = False
+        self.journal = MemoryFile()
         self.received: list[Command | Answer | Opaque] = []
         """What servers sent, but for the answers to pings."""
         self.frozen = False
@@ -137,6 +139,7 @@ class AgentProcess:
             channel_factory=lambda address, tls12: PlainChannel(server_side=False, opened=self._opened),
             run_blocking=maybeDeferred,
             write=self._write,
+            journal_file=self.journal,
         )
         self.machine.callLater(0, self.service.startService)
 

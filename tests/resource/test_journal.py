@@ -1,0 +1,422 @@
+# test-case-name: tests.resource.test_journal
+"""The journal: an id is carried out once, its answer never changes, and no end is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from attrs import evolve
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.resource.interface import Answer, CheckHealthAnswer
+from cloudlb.resource.journal import MAX_AGE, MAX_ANSWER, MAX_TOLD, MAX_TOLD_BRACKETS, Journal, UnderWay
+from cloudlb.wire import CommandInfo
+from cloudlb.wire.content import frozen
+from tests.support.memory_file import MemoryFile, at_once
+
+NAME = "com.cloud.agent.api.StartCommand"
+UNKNOWN = "The agent was restarted while it carried out StartCommand: what has become of it is unknown"
+
+
+@frozen(kw_only=True)
+class UnregisteredAnswer(Answer):
+    """A class that the wire has no name for."""
+
+
+class JournalTests(SynchronousTestCase):
+    """One journal after another on the same file."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.file = MemoryFile()
+        self.journal = self.opened()
+
+    def opened(self, **limits: int) -> Journal:
+        """A journal, as a new process has it."""
+        return Journal(self.file, self.clock, at_once, **limits)
+
+    def begin(self, id_: str, name: str = NAME) -> Answer | UnderWay | None:
+        """Note the beginning of a command."""
+        return self.successResultOf(Deferred.fromCoroutine(self.journal.begin(id_, name, sequence=7, wait=60)))
+
+    def end(self, id_: str, answer: Answer) -> Answer:
+        """Note its end."""
+        return self.successResultOf(Deferred.fromCoroutine(self.journal.end(id_, answer)))
+
+    def carried_out(self, id_: str, answer: Answer) -> Answer:
+        """Begin and end a command."""
+        self.assertIsNone(self.begin(id_))
+        return self.end(id_, answer)
+
+    def refused(self, id_: str, reason: str, name: str = NAME) -> None:
+        """A command is not to be carried out, and its answer says why."""
+        answer = self.begin(id_, name)
+        assert isinstance(answer, Answer)
+        self.assertIs(answer.result, False)
+        self.assertIn(reason, answer.details or "")
+
+    def restart(self) -> None:
+        """Another process reads what this one has left."""
+        self.journal = self.opened()
+        self.successResultOf(Deferred.fromCoroutine(self.journal.recall()))
+
+    def test_durable_before(self) -> None:
+        """The id is kept before the command may be carried out, and the answer before it may be sent."""
+        self.assertIsNone(self.begin("a"))
+        self.assertIsNone(self.file.kept["a"].answer)
+        self.end("a", Answer(details="done"))
+        self.assertEqual(orjson.loads(self.file.kept["a"].answer or "")["details"], "done")
+
+    def test_repeated(self) -> None:
+        """A known id gets the answer that is kept, of the same class, in this process and in later ones."""
+        answer = CheckHealthAnswer(result=False, details="no", context_map={"logcontextid": "1"})
+        self.assertIs(self.carried_out("a", answer), answer)
+        self.assertEqual(self.begin("a"), answer)
+        self.restart()
+        self.assertEqual(self.begin("a"), answer)
+
+    def test_repeated_under_way(self) -> None:
+        """An id that is under way is waited for, by however many."""
+        self.begin("a")
+        waiting = [self.begin("a"), self.begin("a")]
+        for each in waiting:
+            assert isinstance(each, UnderWay)
+            self.assertNoResult(each.end)
+        self.end("a", Answer(details="done"))
+        for each in waiting:
+            assert isinstance(each, UnderWay)
+            self.assertEqual(self.successResultOf(each.end), Answer(details="done"))
+
+    def test_killed(self) -> None:
+        """What was begun by a process that died is not carried out again: its outcome is unknown, for ever."""
+        self.begin("a")
+        for _ in range(2):
+            self.restart()
+            self.assertEqual(self.begin("a"), Answer(result=False, details=UNKNOWN))
+        [info] = self.journal.infos()
+        self.assertEqual((info.state, info.id, info.request_seq, info.timeout), ("INTERRUPTED", "a", 7, 60))
+        self.assertEqual(orjson.loads(info.answer or "")["details"], UNKNOWN)
+        self.journal.acknowledge(["a"])
+        self.restart()
+        self.assertFalse(self.journal.untold)
+        self.assertEqual(self.begin("a"), Answer(result=False, details=UNKNOWN))
+
+    def test_another_command(self) -> None:
+        """An id never gets the answer of another command."""
+        self.carried_out("a", Answer())
+        self.refused("a", "is that of another command", name="com.cloud.agent.api.StopCommand")
+
+    def test_told(self) -> None:
+        """What is under way and what has ended is told until it is acknowledged; the command itself is not."""
+        self.begin("a")
+        self.carried_out("b", Answer(details="done"))
+        self.carried_out("c", Answer(result=False))
+        self.assertEqual(
+            [(i.id, i.state, i.command_name, i.command) for i in self.journal.infos()],
+            [("a", "STARTED", NAME, None), ("b", "COMPLETED", NAME, None), ("c", "FAILED", NAME, None)],
+        )
+        [answer] = [info.answer for info in self.journal.infos() if info.id == "b"]
+        self.assertEqual(orjson.loads(answer or "")["details"], "done")
+        self.journal.acknowledge(["a", "b", "c", "unheard of"])
+        self.assertEqual([info.id for info in self.journal.infos()], ["a"])
+        self.end("a", Answer())
+        self.journal.acknowledge(["a"])
+        self.assertFalse(self.journal.untold)
+        self.restart()
+        self.assertEqual(self.journal.infos(), ())
+
+    def test_ping_is_bounded(self) -> None:
+        """One ping tells a part; the next ones tell the rest, also to a server that acknowledges nothing."""
+        large = Answer(details='"' * (MAX_ANSWER // 5))
+        many = Answer(details="[" * 1500)
+        for answer, sort in ((large, "large"), (many, "many")):
+            for number in range(12):
+                self.assertIs(self.carried_out(f"{sort}{number}", answer), answer)
+        told: list[str | None] = []
+        for _ in range(24):
+            infos = self.journal.infos()
+            self.assertTrue(infos)
+            self.assertLess(len(_json(infos)), MAX_TOLD)
+            self.assertLess(_json(infos).count(b"[") + _json(infos).count(b"{"), MAX_TOLD_BRACKETS)
+            told += [info.id for info in infos]
+        self.assertEqual(len(set(told)), 24)
+
+    def test_large_answer(self) -> None:
+        """Of an answer that fits no ping the result is kept, and the same is sent."""
+        for answer in (Answer(details="x" * MAX_ANSWER), Answer(details="{" * 5000)):
+            kept = self.carried_out(f"id{len(answer.details or '')}", answer)
+            self.assertIs(kept.result, True)
+            self.assertIn("too large for the journal", kept.details or "")
+        self.assertLess(len(_json(self.journal.infos())), 2000)
+
+    def test_answer_without_a_name(self) -> None:
+        """An answer that cannot be written is a failure, not a command without an end."""
+        kept = self.carried_out("a", UnregisteredAnswer())
+        self.assertIs(kept.result, False)
+        self.assertIn("cannot be written", kept.details or "")
+
+    def test_long_names(self) -> None:
+        """An id or a class that is no name is refused and not kept."""
+        self.refused("x" * 65, "at most 64")
+        self.refused("a", "at most 64", name="x" * 201)
+        self.assertEqual(self.file.kept, {})
+
+    def test_answer_class_is_gone(self) -> None:
+        """An answer of a class that the agent does not know any more is still the same answer."""
+        self.carried_out("a", Answer(details="done"))
+        self.file.kept["a"] = evolve(self.file.kept["a"], answer_name="com.example.GoneAnswer")
+        self.restart()
+        self.assertEqual(self.begin("a"), Answer(details="done"))
+        [info] = self.journal.infos()
+        self.assertEqual(info.answer_name, "com.example.GoneAnswer")
+
+    def test_damaged_answer(self) -> None:
+        """A damaged entry harms neither the agent nor other entries."""
+        for number, damaged in enumerate(("{", "[]", '{"result":"S3CRET"}')):
+            self.carried_out(f"a{number}", Answer())
+            self.file.kept[f"a{number}"] = evolve(self.file.kept[f"a{number}"], answer=damaged)
+        self.restart()
+        self.refused("a0", "is damaged")
+        self.refused("a1", "is damaged")
+        self.refused("a2", "is damaged")
+        self.assertEqual([info.state for info in self.journal.infos()], ["FAILED"] * 3)
+
+    def test_full(self) -> None:
+        """Without room for what no server has heard a command is refused; what was heard makes room, oldest first."""
+        self.journal = self.opened(max_entries=3)
+        for id_ in "abc":
+            self.carried_out(id_, Answer())
+        self.refused("d", "The journal is full: of 3 commands no server has acknowledged the end")
+        self.assertEqual(self.begin("a"), Answer())
+        self.journal.acknowledge(["b", "c"])
+        self.carried_out("d", Answer())
+        self.assertEqual(set(self.file.kept), {"a", "c", "d"})
+        self.carried_out("e", Answer())
+        self.refused("f", "is full")
+        self.assertEqual(set(self.file.kept), {"a", "d", "e"})
+
+    def test_full_of_bytes(self) -> None:
+        """Of answers that were heard the oldest are dropped, and their ids still not carried out again."""
+        self.journal = self.opened(max_bytes=2500)
+        for id_ in "abc":
+            self.carried_out(id_, Answer(details="x" * 1000))
+        self.refused("d", "is full")
+        self.journal.acknowledge("bc")
+        self.carried_out("d", Answer(details="x" * 300))
+        self.refused("b", "was carried out before; its answer was acknowledged and is not kept")
+        self.assertEqual(self.begin("c"), Answer(details="x" * 1000))
+        self.restart()
+        self.refused("b", "was carried out before")
+        self.assertEqual(self.begin("c"), Answer(details="x" * 1000))
+
+    def test_age(self) -> None:
+        """What was heard is forgotten with time; what was not is kept for as long as it takes."""
+        self.carried_out("a", Answer())
+        self.carried_out("b", Answer())
+        self.journal.acknowledge(["b"])
+        self.clock.advance(MAX_AGE + 1)
+        self.carried_out("c", Answer())
+        self.assertEqual(set(self.file.kept), {"a", "c"})
+
+    def test_cannot_be_read(self) -> None:
+        """With a bad file the journal says so at the start, refuses with its name, and goes on once it is mended."""
+        self.carried_out("a", Answer())
+        self.file.fault = "file is not a database"
+        with capturedLogs() as events:
+            self.restart()
+        [line] = [formatEvent(event) for event in events]
+        self.assertIn("The journal /memory cannot be used: file is not a database", line)
+        self.refused("b", "The journal /memory cannot be used: file is not a database")
+        self.file.fault = None
+        self.assertEqual(self.begin("a"), Answer())
+        self.assertIsNone(self.begin("b"))
+
+    def test_cannot_be_written(self) -> None:
+        """On a full disk a command is refused, also to who repeats it, and may come again."""
+        self.begin("a")
+        self.file.fault = "database or disk is full"
+        self.refused("b", "The journal /memory cannot be used: database or disk is full")
+        self.file.fault = None
+        self.assertIsNone(self.begin("b"))
+
+    def test_end_cannot_be_written(self) -> None:
+        """An end that finds the disk full is sent and told all the same, and written with the next change."""
+        self.begin("a")
+        repeated = self.begin("a")
+        assert isinstance(repeated, UnderWay)
+        self.file.fault = "database or disk is full"
+        self.assertEqual(self.end("a", Answer(details="done")), Answer(details="done"))
+        self.assertEqual(self.successResultOf(repeated.end), Answer(details="done"))
+        self.assertEqual([info.state for info in self.journal.infos()], ["COMPLETED"])
+        self.file.fault = None
+        self.begin("b")
+        self.restart()
+        self.assertEqual(self.begin("a"), Answer(details="done"))
+
+    def test_lines_of_the_log(self) -> None:
+        """A disk that stays full is one line, not one for every command."""
+        self.begin("a")
+        self.file.fault = "database or disk is full"
+        with capturedLogs() as events:
+            for number in range(20):
+                self.refused(f"b{number}", "disk is full")
+        self.assertEqual(len(events), 1)
+
+    def test_nothing_journalled(self) -> None:
+        """An agent that never sees such a command has no file, and reads none."""
+        self.restart()
+        self.assertFalse(self.file.exists())
+        self.assertEqual(self.journal.infos(), ())
+
+    def test_slow_disk(self) -> None:
+        """While the disk is at work, the command waits; who repeats it waits for its end."""
+        disk: list[Any] = []
+
+        def later(work: Any) -> Deferred[None]:
+            done: Deferred[None] = Deferred()
+            disk.append((work, done))
+            return done
+
+        def turn() -> None:
+            work, done = disk.pop(0)
+            work()
+            done.callback(None)
+
+        self.journal = Journal(self.file, self.clock, later)
+        both = [Deferred.fromCoroutine(self.journal.begin("a", NAME, sequence=1, wait=0)) for _ in range(2)]
+        self.assertEqual([each.called for each in both], [False, False])
+        turn()
+        [repeated] = [each for each in both if each.called]
+        self.assertIsInstance(self.successResultOf(repeated), UnderWay)
+        both.remove(repeated)
+        turn()
+        self.assertIsNone(self.successResultOf(both[0]))
+        self.assertEqual(disk, [])
+
+
+def _json(infos: tuple[CommandInfo, ...]) -> bytes:
+    return orjson.dumps([[info.id, info.command_name, info.answer_name, info.answer] for info in infos])
+
+
+IDS = st.sampled_from([f"id{number}" for number in range(6)])
+
+
+class Histories(RuleBasedStateMachine):
+    """Commands, repeats, restarts, full disks and acknowledgements in any order."""
+
+    MAX_ENTRIES, MAX_BYTES, SIZE = 4, 400, 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.file = MemoryFile()
+        self.executed: dict[str, int] = {}
+        self.answers: dict[str, Answer] = {}
+        self.acknowledged: set[str] = set()
+        self.repeats: dict[str, list[Deferred[Answer]]] = {}
+        self.start()
+
+    def start(self) -> None:
+        """A new process."""
+        self.running: set[str] = set()
+        self.repeats.clear()
+        self.journal = Journal(self.file, self.clock, at_once, max_entries=self.MAX_ENTRIES, max_bytes=self.MAX_BYTES)
+        _now(self.journal.recall())
+
+    def given(self, id_: str, answer: Answer) -> None:
+        """An answer went out."""
+        if id_ in self.acknowledged and "is not kept" in (answer.details or ""):
+            return
+        assert self.answers.setdefault(id_, answer) == answer
+
+    @rule(id_=IDS, full=st.booleans())
+    def command(self, id_: str, full: bool) -> None:
+        """A command comes, maybe again, maybe while the disk is full."""
+        self.file.fault = "full" if full else None
+        begun = _now(self.journal.begin(id_, NAME, sequence=1, wait=0))
+        self.file.fault = None
+        if begun is None:
+            # Only what was heard may have been forgotten.
+            if id_ in self.acknowledged:
+                self.acknowledged.remove(id_)
+                del self.answers[id_]
+                self.executed[id_] = 0
+            self.executed[id_] = self.executed.get(id_, 0) + 1
+            self.running.add(id_)
+        elif isinstance(begun, UnderWay):
+            assert id_ in self.running
+            self.repeats.setdefault(id_, []).append(begun.end)
+        elif "is full" not in (begun.details or "") and "cannot be used" not in (begun.details or ""):
+            self.given(id_, begun)
+        else:
+            assert id_ not in self.running
+
+    @rule(data=st.data(), result=st.booleans(), size=st.integers(0, SIZE))
+    def ends(self, data: st.DataObject, result: bool, size: int) -> None:
+        """One of those under way ends."""
+        if self.running:
+            id_ = data.draw(st.sampled_from(sorted(self.running)))
+            self.running.remove(id_)
+            self.given(id_, _now(self.journal.end(id_, Answer(result=result, details="x" * size))))
+            for repeated in self.repeats.pop(id_, []):
+                repeated.addCallback(lambda answer: self.given(id_, answer))
+                assert repeated.called
+
+    @rule()
+    def killed(self) -> None:
+        """The process dies and another one begins."""
+        for id_ in self.running:
+            self.given(id_, Answer(result=False, details=UNKNOWN))
+        self.start()
+
+    @rule(ids=st.sets(IDS))
+    def heard(self, ids: set[str]) -> None:
+        """A server acknowledges, rightly or not."""
+        self.acknowledged |= {id_ for id_ in ids if id_ in self.answers and id_ not in self.running}
+        self.journal.acknowledge(ids)
+
+    @invariant()
+    def once(self) -> None:
+        """No id is carried out twice."""
+        assert all(count <= 1 for count in self.executed.values())
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """What no server has heard is told, with its answer."""
+        told = {info.id: info for info in self.journal.infos()}
+        assert set(told) == self.running | (set(self.answers) - self.acknowledged)
+        for id_, info in told.items():
+            if id_ not in self.running:
+                assert id_ is not None
+                assert orjson.loads(info.answer or "")["details"] == self.answers[id_].details
+
+    @invariant()
+    def bounded(self) -> None:
+        """The limits hold; what was under way when they were reached may still end."""
+        assert len(self.file.kept) <= self.MAX_ENTRIES
+        base = 150
+        assert sum(len(entry.answer or "") for entry in self.file.kept.values()) <= self.MAX_BYTES + 4 * (
+            base + self.SIZE
+        )
+
+
+def _now(coroutine: Any) -> Any:
+    results: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addCallback(results.append)
+    [result] = results
+    return result
+
+
+class HistoryTests(SynchronousTestCase):
+    """Histories that nobody thought of."""
+
+    def test_histories(self) -> None:
+        """An id is carried out once, its answer never changes, nothing unheard is lost, and all is bounded."""
+        run_state_machine_as_test(Histories, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
