@@ -144,6 +144,11 @@ class HostHistories(RuleBasedStateMachine):
         """The model of a host."""
         return next(row for row in self.rows.values() if row.id == host_id)
 
+    def told(self, host_id: HostId) -> list[tuple[str, str]]:
+        """From and to of each event row of a host, in order."""
+        events, _ = now(self.store.read(lambda txn: txn.events.list(EventFilter(host_id=host_id), 0, None)))
+        return [(event.details["from"], event.details["to"]) for event in reversed(events)]
+
     @invariant()
     def every_row_is_the_model_s(self) -> None:
         """Nothing but what the rules did is in the store, every change of status was told once, and lists are whole."""
@@ -155,8 +160,7 @@ class HostHistories(RuleBasedStateMachine):
             found = (host.zone.id, host.server_id, host.status, host.session, host.last_heard, host.disconnected)
             assert found == (int(row.place), row.server_id, row.status, row.session, row.heard, row.disconnected)
             assert (host.removed is not None) is row.removed
-            events, _ = now(self.store.read(lambda txn, row=row: txn.events.list(EventFilter(host_id=row.id), 0, None)))
-            assert [(event.details["from"], event.details["to"]) for event in reversed(events)] == row.told
+            assert self.told(row.id) == row.told
         there = sorted(row.id for row in self.rows.values() if not row.removed)
         assert [host.id for host in now(self.store.read(lambda txn: txn.hosts.all()))] == there
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import DirectResource, Host, HostId, OutOfBand, ServerId, Session, ZoneId
 from cloudlb.domain.ports import AlreadyExists, Location, NotFound, Transaction
 from cloudlb.domain.resource_state import ResourceState
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
+
+
+def _set_out_of_band(txn: Transaction, host_id: HostId, out_of_band: OutOfBand | None) -> None:
+    txn.hosts.set_out_of_band(host_id, out_of_band)
 
 
 class HostRowsContract(StoreContract):
@@ -148,7 +153,7 @@ class HostRowsContract(StoreContract):
         """Hosts with a resource inside a server are listed in portions, without removed ones."""
         direct = DirectResource(resource="example.Resource", properties={})
         facts = [admission(guid, self.location).facts for guid in "uvwx"]
-        made = [self.write(lambda txn, f=f: txn.hosts.preregister(f, self.location, direct, 9.0)).id for f in facts]
+        made = self.write(lambda txn: [txn.hosts.preregister(f, self.location, direct, 9.0).id for f in facts])
         self.write(lambda txn: txn.hosts.remove(made[1], SERVER, None, 5.0))
 
         def after(host_id: HostId) -> list[HostId]:
@@ -203,7 +208,7 @@ class HostRowsContract(StoreContract):
             OutOfBand(address="https://10.0.0.8", username="admin", password="other"),
             None,
         ):
-            self.write(lambda txn, wanted=wanted: txn.hosts.set_out_of_band(first, wanted))
+            self.write(partial(_set_out_of_band, host_id=first, out_of_band=wanted))
             self.assertEqual(self.look(lambda txn: txn.hosts.out_of_band(first)), wanted)
             self.assertNotIn("s3cr3t", repr(wanted))
         self.assertIsNone(self.look(lambda txn: txn.hosts.out_of_band(second)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
 
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
-from cloudlb.domain.ports import KeyTaken, Transaction
+from cloudlb.domain.ports import KeyTaken
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract
 
 
@@ -34,10 +33,6 @@ class JobRowsContract(StoreContract):
     def end(self, job: Job, at: float = 11.0) -> bool:
         """End a job."""
         return self.write(lambda txn: txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, {}, at))
-
-    def uuids(self, jobs: Callable[[Transaction], Sequence[Job]]) -> list[str]:
-        """The uuids of listed jobs."""
-        return [job.uuid for job in self.look(jobs)]
 
     def test_start(self) -> None:
         """A job runs from its start on."""
@@ -116,21 +111,33 @@ class JobRowsContract(StoreContract):
             self.ask(server_id=server)[0] for server in (SERVER, OTHER_SERVER, SERVER, SERVER)
         )
         self.end(ended)
-        for servers, limit, expected in (
-            ([SERVER], 9, [first, second]),
-            ([SERVER, OTHER_SERVER], 2, [first, other]),
-            ([], 9, []),
-        ):
-            found = self.uuids(lambda txn, servers=servers, limit=limit: txn.jobs.running(servers, limit))
-            self.assertEqual(found, [job.uuid for job in expected])
+
+        def running(limit: int, *servers: ServerId) -> list[Job]:
+            return self.look(lambda txn: txn.jobs.running(servers, limit))
+
+        self.assertEqual(running(9, SERVER), [first, second])
+        self.assertEqual(running(2, SERVER, OTHER_SERVER), [first, other])
+        self.assertEqual(running(9), [])
+
+    def test_under_way(self) -> None:
+        """Jobs that have not ended are counted by server and account."""
+        self.assertEqual([], list(self.look(lambda txn: txn.jobs.under_way())))
+        for server, account in ((SERVER, 2), (SERVER, 2), (SERVER, 3), (OTHER_SERVER, 2)):
+            self.ask(server_id=server, account_id=account)
+        self.end(self.start())
+        counted = self.look(lambda txn: txn.jobs.under_way())
+        self.assertEqual({(SERVER, 2, 2), (SERVER, 3, 1), (OTHER_SERVER, 2, 1)}, set(counted))
 
     def test_overdue(self) -> None:
         """Jobs that have not ended by their deadline, the oldest first; those without one never are."""
         late, later, ended, _ = (self.ask(deadline=deadline)[0] for deadline in (20.0, 30.0, 10.0, None))
         self.end(ended)
-        for before, limit, expected in ((20.0, 9, []), (20.1, 9, [late]), (99.0, 9, [late, later]), (99.0, 1, [late])):
-            found = self.uuids(lambda txn, before=before, limit=limit: txn.jobs.overdue(before, limit))
-            self.assertEqual(found, [job.uuid for job in expected])
+
+        def overdue(before: float, limit: int) -> list[Job]:
+            return self.look(lambda txn: txn.jobs.overdue(before, limit))
+
+        self.assertEqual((overdue(20.0, 9), overdue(20.1, 9)), ([], [late]))
+        self.assertEqual((overdue(99.0, 9), overdue(99.0, 1)), ([late, later], [late]))
 
     def test_running_on(self) -> None:
         """Jobs of a host that have not ended."""
@@ -138,7 +145,7 @@ class JobRowsContract(StoreContract):
         self.start(HostId(4))
         self.start()
         self.end(ended)
-        self.assertEqual(self.uuids(lambda txn: txn.jobs.running_on(HostId(3))), [one.uuid])
+        self.assertEqual(self.look(lambda txn: txn.jobs.running_on(HostId(3))), [one])
 
     def test_prune(self) -> None:
         """Jobs that ended long ago go, in portions; one that runs stays, however old it is."""
@@ -149,5 +156,5 @@ class JobRowsContract(StoreContract):
         self.end(young, 30.0)
         pruned = [self.write(lambda txn: txn.jobs.prune(30.0, 2)) for _ in range(3)]
         self.assertEqual(pruned, [2, 1, 0])
-        left = [self.look(lambda txn, job=job: txn.jobs.get(job.uuid)) is not None for job in (running, young, *old)]
-        self.assertEqual(left, [True, True, False, False, False])
+        left = self.look(lambda txn: [txn.jobs.get(job.uuid) for job in (running, young, *old)])
+        self.assertEqual([job and job.uuid for job in left], [running.uuid, young.uuid, None, None, None])

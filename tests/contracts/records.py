@@ -77,8 +77,12 @@ class EventRowsContract(StoreContract):
         for at in range(5):
             self.add("x", float(at))
         for offset, limit, expected in ((0, 2, [4.0, 3.0]), (4, 2, [0.0]), (9, 2, []), (3, None, [1.0, 0.0])):
-            events, total = self.look(lambda txn, o=offset, n=limit: txn.events.list(EventFilter(), o, n))
-            self.assertEqual(([event.created for event in events], total), (expected, 5))
+            self.assertEqual(self.page(offset, limit), (expected, 5))
+
+    def page(self, offset: int, limit: int | None) -> tuple[list[float], int]:
+        """The times of a page of all events, and how many there are."""
+        events, total = self.look(lambda txn: txn.events.list(EventFilter(), offset, limit))
+        return [event.created for event in events], total
 
     def test_prune(self) -> None:
         """What is old goes, in portions."""
@@ -197,14 +201,16 @@ class InvestigationRowsContract(StoreContract):
         ping = Finding(investigator="ping", verdict=Verdict.DOWN, reason="no answer: Škoda", duration=0.5)
         bmc = Finding(investigator="bmc", verdict=Verdict.UNKNOWN, reason="", duration=1.0)
         first, second, third = self.add(1, 10.0, ping, bmc), self.add(2, 11.0), self.add(1, 12.0)
-        for host_id, offset, limit, expected, total in (
-            (None, 0, None, [third, second, first], 3),
-            (HostId(1), 0, None, [third, first], 2),
-            (HostId(1), 1, 1, [first], 2),
-            (HostId(9), 0, 1, [], 0),
-        ):
-            found = self.look(lambda txn, h=host_id, o=offset, n=limit: txn.investigations.list(h, o, n))
-            self.assertEqual((list(found[0]), found[1]), (expected, total))
+
+        def page(host_id: int | None, offset: int, limit: int | None) -> tuple[list[Investigation], int]:
+            wanted = None if host_id is None else HostId(host_id)
+            found, total = self.look(lambda txn: txn.investigations.list(wanted, offset, limit))
+            return list(found), total
+
+        self.assertEqual(page(None, 0, None), ([third, second, first], 3))
+        self.assertEqual(page(1, 0, None), ([third, first], 2))
+        self.assertEqual(page(1, 1, 1), ([first], 2))
+        self.assertEqual(page(9, 0, 1), ([], 0))
 
     def test_prune(self) -> None:
         """What is old goes, in portions."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import bindparam, update
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
@@ -20,6 +21,8 @@ from cloudlb.domain.ports import Location, Refused, StoreUnavailable, Transactio
 from cloudlb.storage import engine
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor, ThreadExecutor
+from cloudlb.storage.schema import zone
+from cloudlb.storage.steps import update_all
 from tests.contracts.case import admission, now
 from tests.storage.sqlite import new_database
 
@@ -239,6 +242,19 @@ class Inline(SynchronousTestCase):
         with self.assertRaises(Exception) as caught:
             now(database.run(work))
         self.assertNotIn("s3cr3t", str(caught.exception))
+
+    def test_guards_that_miss(self) -> None:
+        """Where another writer was faster nothing is done, neither the updates before nor what was to tell of them."""
+        database = self.open()
+        now(database.run(partial(_add_zone, name="z")))
+        rename = update(zone).where(zone.c.name == bindparam("old")).values(name=bindparam("new"))
+
+        def work(txn: Any) -> None:
+            update_all(txn.hosts._connection, rename, [{"old": "z", "new": "y"}, {"old": "z", "new": "x"}])
+
+        with self.assertRaisesRegex(StoreUnavailable, "another transaction"):
+            now(database.run(work))
+        self.assertEqual(now(database.read(_names)), ["z"])
 
     def test_touch_of_a_fleet(self) -> None:
         """Ten thousand times of hearing are one batch, and every one of them arrives."""

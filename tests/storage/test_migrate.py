@@ -6,7 +6,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,6 +72,35 @@ class Upgrades(SynchronousTestCase):
         self.assertEqual(self.execute("SELECT name FROM zone"), [("z",)])
         now((database := _database(self.url)).start())
         now(database.stop())
+
+    def test_from_the_first(self) -> None:
+        """Hosts and jobs of the first schema are there after the upgrade, as hosts of agents and jobs without a key."""
+        self.file.touch()
+        engine = open_engine(self.url, connections=1, writing=True)
+        with engine.begin() as connection:
+            config = Config(attributes={"connection": connection})
+            config.set_main_option("script_location", "cloudlb:storage/migrations")
+            command.upgrade(config, "0001")
+        engine.dispose()
+        self.execute(
+            "INSERT INTO async_job (uuid, command, status, result_code, result, account_id, server_id, created) "
+            "VALUES ('u', 'reconnectHost', 0, 0, '{}', 1, 5, 10.0)"
+        )
+        self.execute("INSERT INTO zone (uuid, name) VALUES ('z', 'z')")
+        self.execute(
+            "INSERT INTO host (uuid, zone_id, status, resource_state, session, created, guid, name, type, version, "
+            "ip_address, hypervisor, hypervisor_version, arch, cpus, cpu_speed, memory, capabilities, details) VALUES "
+            "('h', 1, 'Up', 'Enabled', 3, 1.0, 'g', 'a', 'Routing', '', '', 'KVM', '', '', 1, 1, 1, '', '{}')"
+        )
+        upgrade(self.url)
+        now((database := _database(self.url)).start())
+        job = now(database.read(lambda txn: txn.jobs.get("u")))
+        host = now(database.read(lambda txn: txn.hosts.find("a")))
+        now(database.stop())
+        assert job is not None
+        self.assertEqual((job.key, job.deadline, job.arguments), (None, None, {}))
+        assert host is not None
+        self.assertEqual((host.session, host.direct), (3, None))
 
     def test_only_for_the_owner(self) -> None:
         """Nobody else reads the keys of the API's users, neither in the file nor beside it."""
