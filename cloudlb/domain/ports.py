@@ -165,6 +165,10 @@ class JobRows(Protocol):
         """Jobs of some servers that have not ended, the oldest first."""
         ...
 
+    def under_way(self) -> Sequence[tuple[ServerId, int, int]]:
+        """How many jobs have not ended, by server and account id."""
+        ...
+
     def overdue(self, before: float, limit: int) -> list[Job]:
         """Jobs that have not ended and whose deadline is before a time, the oldest first."""
         ...

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import KeyTaken
@@ -30,6 +30,11 @@ _FINISH = update(async_job).where(async_job.c.uuid == bindparam("of_uuid"), _RUN
 _RUNNING = select(*_COLUMNS).where(_RUNS).order_by(async_job.c.id)
 _OF_SERVERS = _RUNNING.where(async_job.c.server_id.in_(bindparam("of_servers", expanding=True))).limit(
     bindparam("most")
+)
+_UNDER_WAY = (
+    select(async_job.c.server_id, async_job.c.account_id, func.count())
+    .where(_RUNS)
+    .group_by(async_job.c.server_id, async_job.c.account_id)
 )
 _OVERDUE = _RUNNING.where(async_job.c.deadline < bindparam("before")).limit(bindparam("most"))
 _ON_HOST = _RUNNING.where(async_job.c.host_id == bindparam("of_host"))
@@ -83,6 +88,10 @@ class JobTable:
     def running(self, server_ids: Collection[ServerId], limit: int) -> list[Job]:
         """Jobs of some servers that have not ended."""
         return self._several(_OF_SERVERS, {"of_servers": list(server_ids), "most": limit})
+
+    def under_way(self) -> list[tuple[ServerId, int, int]]:
+        """How many jobs have not ended, by server and account."""
+        return [(server, account, number) for server, account, number in self._connection.execute(_UNDER_WAY)]
 
     def overdue(self, before: float, limit: int) -> list[Job]:
         """Jobs that should have ended."""

@@ -171,6 +171,7 @@ async_job = Table(
     Index(None, "account_id", "key", unique=True),
     # Of many jobs few run.
     Index(None, "status", "host_id"),
+    Index(None, "status", "server_id", "account_id"),
     Index(None, "completed"),
 )
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.add_column("async_job", sa.Column("arguments", sa.JSON, nullable=False, server_default="{}"))
     op.create_index("ix_async_job_account_id_key", "async_job", ["account_id", "key"], unique=True)
     op.create_index("ix_async_job_status_host_id", "async_job", ["status", "host_id"])
+    op.create_index("ix_async_job_status_server_id_account_id", "async_job", ["status", "server_id", "account_id"])
     op.create_index("ix_async_job_completed", "async_job", ["completed"])
     op.create_table(
         "out_of_band",
