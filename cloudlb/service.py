@@ -16,17 +16,25 @@ from twisted.logger import Logger
 from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.hooks import Hooks
+from cloudlb.agents.investigation import Investigators
 from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
+from cloudlb.agents.overdue import Overdue
+from cloudlb.agents.refusals import Refusals
+from cloudlb.agents.room import Room
+from cloudlb.agents.statuses import Statuses
 from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
+from cloudlb.cluster.bereaved import Bereaved
 from cloudlb.cluster.membership import Membership
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.storage.database import Database
 from cloudlb.wire.link import Channel
@@ -83,15 +91,30 @@ class Server(Service):
         self.settings = LiveSettings(database, self.bus, reactor)
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
         self.hooks = Hooks()
-        self.directory = Directory(database, self.bus, reactor)
+        self.directory = Directory(self.bus)
+        self.statuses = Statuses(database, reactor)
+        self.investigators = Investigators(database, self.settings, reactor, rng, {})
+        self.disconnection = Disconnection(
+            database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor
+        )
+        self.overdue = Overdue(database, self.settings, self.statuses, reactor)
+        self.bereaved = Bereaved(
+            database, self.bus, self.settings, self.membership, self.directory, self.statuses, reactor
+        )
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
+        half_open = HalfOpen(reactor, config.max_half_open, config.max_half_open_per_address)
+        self.refusals = Refusals(database, reactor, half_open)
         self.admission = Admission(
-            database,
             self.settings,
             self.claims,
             self.directory,
+            self.statuses,
+            self.disconnection,
             self.lists,
+            self.hooks,
+            self.refusals,
+            Room(reactor, half_open),
             reactor,
             rng,
             max_message=config.max_message,
@@ -111,7 +134,7 @@ class Server(Service):
                 clock=reactor,
             )
         )
-        self.listener = Listener(config, reactor, channel_factory, self.admission.begin)
+        self.listener = Listener(config, reactor, channel_factory, self.admission.begin, half_open)
         self._reactor = reactor
         self._failed = failed
         self._ports: list[IListeningPort] = []
@@ -127,13 +150,17 @@ class Server(Service):
             self.hooks.load()
             await self.database.start()
             await self.membership.join()
-            self.claims.server_id = self.directory.server_id = self.operations.server_id = self.membership.own.id
+            own = self.membership.own.id
+            self.claims.server_id = self.directory.server_id = self.operations.server_id = own
+            self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             await self.settings.load()
             await self.bus.start()
             await self.settings.load()
             self.settings.start()
-            self.directory.start()
-            self.admission.liveness.start()
+            self.disconnection.start()
+            self.refusals.start()
+            self.overdue.start()
+            await self.bereaved.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
@@ -167,10 +194,13 @@ class Server(Service):
             await maybeDeferred(port.stopListening)
         self.settings.stop()
         self.lists.stop()
+        self.overdue.stop()
+        self.bereaved.stop()
         self.listener.close()
         await self.admission.stop()
-        await self._try("write the hosts that lost their agents", self.directory.stop())
-        await self._try("write when agents were heard last", self.admission.liveness.stop())
+        await self._try("write who was refused", self.refusals.stop())
+        await self._try("write the hosts that lost their agents", self.disconnection.stop())
+        await self._try("write when agents were heard last", self.disconnection.liveness.stop())
         await self._try("tell the other servers of the stop", self.membership.leave())
         self.bus.stop()
         await self.database.stop()

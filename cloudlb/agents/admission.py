@@ -2,8 +2,9 @@
 
 1. The TLS handshake, under a deadline (net.link_protocol).
 2. The first Request with StartupCommands, under another; anything else before it is thrown away.
-3. The certificate is held against the GUID; a misfit is refused with a StartupAnswer whose result is false.
-4. StartupAnswer at once, with host id 0: the real one comes with ReadyCommand.
+3. The certificate is held against the GUID, and the hooks are asked; a misfit is refused with a StartupAnswer whose
+   result is false.
+4. StartupAnswer with host id 0, at once if there is room: the real id comes with ReadyCommand.
 5. The host's row is created or taken over, many agents' in one transaction.
 6. ReadyCommand, with the list only where the agent holds another one.
 7. ReadyAnswer: the host is Up.
@@ -11,8 +12,9 @@
 A host that moves here and is Up on another server is taken over only after step 6 was answered: whatever fails before
 that, it stays where it is, and nobody notices.
 
-A refusal makes CloudStack's agent exit, so only what lasts is refused; where the database fails, the link is closed
-and the agent comes back by itself.
+A refusal makes CloudStack's agent exit, so only what lasts is refused (`cloudlb.agents.refusals`). A server without
+room says so in another way (`cloudlb.agents.room`). Where the database fails in the middle, the link is closed and the
+agent comes back by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -28,14 +31,18 @@ from twisted.logger import Logger
 
 from cloudlb.agents.claims import Claim, Claims
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandError
+from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.introduction import Introduction, Refusal, introduce
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
-from cloudlb.agents.liveness import PING_TIMEOUT, Liveness
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.ports import Refused, Store, StoreUnavailable
+from cloudlb.agents.refusals import Refusals
+from cloudlb.agents.room import RETRY_AFTER, Room
+from cloudlb.agents.statuses import Statuses
+from cloudlb.domain.host_status import HostEvent, HostStatus
+from cloudlb.domain.ports import Refused, StoreUnavailable
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
@@ -66,11 +73,15 @@ class Admission:
 
     def __init__(
         self,
-        store: Store,
         settings: LiveSettings,
         claims: Claims,
         directory: Directory,
+        statuses: Statuses,
+        disconnection: Disconnection,
         lists: Lists,
+        hooks: Hooks,
+        refusals: Refusals,
+        room: Room,
         clock: IReactorTime,
         rng: random.Random,
         *,
@@ -79,7 +90,12 @@ class Admission:
         self._settings = settings
         self._claims = claims
         self._directory = directory
+        self._statuses = statuses
+        self._disconnection = disconnection
         self._lists = lists
+        self._hooks = hooks
+        self._refusals = refusals
+        self._room = room
         self._clock = clock
         self._rng = rng
         self._max_message = max_message
@@ -88,17 +104,29 @@ class Admission:
         self._sparse_log = SparseLog(clock, self.log)
         self.reported: Callable[[LinkAttache, Sequence[CommandInfo]], tuple[str, ...]] = lambda *_: ()
         """Takes what a ping tells of commands; says which of them the agent may forget."""
-        self.liveness = Liveness(store, clock, self._silent)
 
     def begin(self, link: LinkProtocol, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Take over a link whose agent has introduced itself."""
         introduction = introduce(startups, link.channel.peer_certificate)
+        if isinstance(introduction, Introduction) and (reason := self._hooks.refusal(introduction.facts)) is not None:
+            introduction = Refusal(reason)
         if isinstance(introduction, Refusal):
-            self._sparse_log.info("{peer} is refused: {reason}", peer=link.peer_address, reason=introduction.reason)
-            refused = StartupAnswer(result=False, details=introduction.reason)
-            link.send(self._response(header, -1, [refused]))
+            answer = StartupAnswer(result=False, details=introduction.reason)
+            guid = startups[0].guid or ""
+            self._refusals.refuse(link, self._response(header, -1, [answer]), guid, introduction.reason)
+        elif self._room.enter():
+            self._start(link, header, introduction)
+        elif link.channel.is_cloudlb:
+            self._sparse_log.info("{peer} is told to come again: there is no room", peer=link.peer_address)
+            busy = StartupAnswer(result=False, details="the server is busy", retry_after=RETRY_AFTER)
+            link.send(self._response(header, -1, [busy]))
             link.close()
-            return
+        else:
+            self._sparse_log.info("{peer} has to wait: there is no room", peer=link.peer_address)
+            self._room.wait(link, lambda: self._start(link, header, introduction))
+
+    def _start(self, link: LinkProtocol, header: Header, introduction: Introduction) -> None:
+        """Answer an agent for whom there is room."""
         attache = LinkAttache(
             link,
             self,
@@ -112,7 +140,7 @@ class Admission:
         )
         link.owner = attache
         self._attaches.add(attache)
-        self.liveness.heard(attache)
+        self._disconnection.liveness.heard(attache)
         answer = StartupAnswer(host_id=0, host_name="", host_uuid="", ping_interval=attache.ping_interval)
         link.send(self._response(header, -1, [answer]))
         self._spawn(attache, self._admit(attache, introduction))
@@ -120,8 +148,9 @@ class Admission:
     async def stop(self) -> None:
         """Drop every agent, and return when all of them are gone and no admission is under way."""
         end = self._clock.seconds() + STOP_TIMEOUT
+        self._room.stop()
         for attache in list(self._attaches):
-            attache.close("the server is stopping")
+            self._disconnection.close(attache, HostEvent.MANAGEMENT_SERVER_DOWN, "the server is stopping")
         while (self._attaches or self._under_way) and self._clock.seconds() < end:
             await deferLater(self._clock, _POLL)
 
@@ -129,7 +158,7 @@ class Admission:
 
     def heard(self, attache: LinkAttache) -> None:
         """Stamp the agent as alive."""
-        self.liveness.heard(attache)
+        self._disconnection.liveness.heard(attache)
 
     def avoid_list(self) -> tuple[str, ...]:
         """Servers known to be down."""
@@ -143,29 +172,31 @@ class Admission:
         """Answer each command, and admit the host anew on the same link."""
         introduction = introduce(startups, attache.link.channel.peer_certificate)
         if isinstance(introduction, Refusal) or introduction.facts.guid != attache.guid:
-            attache.close("StartupCommands that do not fit the agent of this link")
+            self._end(attache, "StartupCommands that do not fit the agent of this link")
         elif attache.admitting:
-            attache.close("StartupCommands while the last ones are still being looked at")
+            self._end(attache, "StartupCommands while the last ones are still being looked at")
         elif not attache.owns_host:
-            attache.close("StartupCommands on a link that another session has replaced")
+            self._end(attache, "StartupCommands on a link that another session has replaced")
         else:
             attache.admitting = True
+            self._disconnection.liveness.change_interval(attache)
             host = attache.host
             answer = StartupAnswer(
                 host_id=host.id, host_name=host.facts.name, host_uuid=host.uuid, ping_interval=attache.ping_interval
             )
             attache.answer(header, [answer] * len(startups))
             attache.held = introduction.held
-            self._spawn(attache, self._connect(attache, introduction))
+            # It has its host already, which is as Up as it was.
+            self._spawn(attache, self._connect(attache, evolve(introduction, transferred=True)))
 
     def lost(self, attache: LinkAttache, reason: str) -> None:
         """The link of an attache is gone."""
         self._attaches.discard(attache)
-        self.liveness.forget(attache)
-        self._directory.disconnected(attache, reason)
+        self._disconnection.lost(attache, reason)
 
-    def _silent(self, attache: LinkAttache) -> None:
-        attache.close(f"no ping for more than {PING_TIMEOUT} intervals of {attache.ping_interval} s")
+    def _end(self, attache: LinkAttache, reason: str) -> None:
+        """Close the link of an agent that could not be admitted, or that breaks the rules of admission."""
+        self._disconnection.close(attache, HostEvent.AGENT_DISCONNECTED, reason)
 
     # The steps.
 
@@ -182,26 +213,38 @@ class Admission:
             # Its link is gone, which `lost` was told of.
             pass
         except AgentTimedOut:
-            attache.close(f"no answer to ReadyCommand within {READY_TIMEOUT:.0f} s")
+            self._end(attache, f"no answer to ReadyCommand within {READY_TIMEOUT:.0f} s")
         except CommandError as error:
-            attache.close(str(error))
+            self._end(attache, str(error))
         except StoreUnavailable as error:
             self._sparse_log.info("{attache} cannot be admitted: {error}", attache=attache, error=error)
-            attache.close("the database is unavailable")
+            self._end(attache, "the database is unavailable")
         except BaseException:
-            attache.close("internal error")
+            self._end(attache, "internal error")
             raise
 
     async def _admit(self, attache: LinkAttache, introduction: Introduction) -> None:
-        standing = await self._claims.standing(introduction)
-        if standing is None:
-            await self._connect(attache, introduction)
-        else:
+        served = True
+        try:
+            standing = await self._claims.standing(introduction)
+            taken = standing is None and await self._take(attache, introduction)
+        except StoreUnavailable:
+            served = False
+            raise
+        finally:
+            self._room.leave(served=served)
+        if standing is not None:
             await self._transfer(attache, introduction, standing)
+        elif taken:
+            await self._finish(attache)
 
     async def _connect(self, attache: LinkAttache, introduction: Introduction) -> None:
         """Take the host, then make its agent ready."""
-        if await self._take(attache, introduction) and await self._make_ready(attache):
+        if await self._take(attache, introduction):
+            await self._finish(attache)
+
+    async def _finish(self, attache: LinkAttache) -> None:
+        if await self._make_ready(attache):
             await self._up(attache)
 
     async def _transfer(self, attache: LinkAttache, introduction: Introduction, standing: Claim) -> None:
@@ -214,12 +257,11 @@ class Admission:
         """Begin the session; whether it came to that."""
         claim = await self._claims.take(introduction)
         if isinstance(claim, Refused):
-            self._sparse_log.info("{attache} is refused: {reason}", attache=attache, reason=claim.reason)
             self._refuse(attache, claim.reason)
             return False
         attache.admit(claim.host, claim.rank)
         if not attache.connected:
-            self._directory.disconnected(attache, "the link was lost while the host was admitted")
+            self._disconnection.lost(attache, "the link was lost while the host was admitted")
             return False
         return self._directory.enter(attache)
 
@@ -243,7 +285,7 @@ class Admission:
         answers = await attache.send([command], timeout=READY_TIMEOUT, flags=Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
         failure = next((a.details for a in answers if isinstance(a, Answer) and not a.result), None)
         if failure is not None or not answers:
-            attache.close(f"the agent is not ready: {failure}")
+            self._end(attache, f"the agent is not ready: {failure}")
             return False
         attache.check_interval = orders.interval
         # Ready with a remark: what became of the list is uncertain, so it does not count as held and is sent again.
@@ -254,7 +296,7 @@ class Admission:
     async def _up(self, attache: LinkAttache) -> None:
         host = attache.host
         # Also for a host that was Up all along: what the database says of the session decides who has it.
-        if not await self._directory.set_status(attache, HostStatus.UP):
+        if await self._statuses.change(host, HostEvent.READY, "its agent is ready") is None:
             self._directory.leave(attache)
             attache.supersede()
             return
@@ -262,6 +304,7 @@ class Admission:
         self.log.info(
             "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session
         )
+        self._hooks.tell(lambda hook: hook.connected(attache.host))
         self._lists.check(attache)
 
     def _refuse(self, attache: LinkAttache, reason: str) -> None:
@@ -274,8 +317,15 @@ class Admission:
             flags=Flag.REQUEST | Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE,
             body=write_contents([ReadyCommand(details=reason)]),
         )
-        attache.link.send(packet)
-        attache.link.close()
+        if attache.claimed:
+            # Its host was deleted, say, since it was admitted: it goes like any other that is lost.
+            self._refusals.record(attache.guid, attache.link.peer_address, reason)
+            attache.link.send(packet)
+            attache.link.close()
+        elif attache.connected:
+            self._attaches.discard(attache)
+            self._disconnection.liveness.forget(attache)
+            self._refusals.refuse(attache.link, packet, attache.guid, reason)
 
     def _response(self, header: Header, via: int, answers: Sequence[Answer]) -> bytes:
         return write_packet(

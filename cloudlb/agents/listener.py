@@ -101,12 +101,17 @@ class Listener(ServerFactory):
     log = Logger()
 
     def __init__(
-        self, config: ServerConfig, clock: IReactorTime, channel_factory: Callable[[], Channel], begin: Begin
+        self,
+        config: ServerConfig,
+        clock: IReactorTime,
+        channel_factory: Callable[[], Channel],
+        begin: Begin,
+        half_open: HalfOpen,
     ) -> None:
         self.config = config
         self.clock = clock
         self.begin = begin
-        self.half_open = HalfOpen(clock, config.max_half_open, config.max_half_open_per_address)
+        self.half_open = half_open
         self.sparse_log = SparseLog(clock, self.log)
         self.newcomers: set[LinkProtocol] = set()
         self._channel_factory = channel_factory

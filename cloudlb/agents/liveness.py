@@ -1,7 +1,12 @@
-"""When each agent was last heard from: who fell silent, and what the database learns of it.
+"""When each agent was last heard from: who is late, and what the database learns of it.
 
-Stamping is a dictionary move, and finding the silent ones looks at the head of an ordered queue only, so the cost of
-a ping does not grow with the fleet. The database gets the stamps in batches.
+Stamping is a dictionary move, and finding the late ones looks at the heads of ordered queues only, so the cost of a
+ping does not grow with the fleet. The database gets the stamps in batches.
+
+An agent keeps the ping interval that it was told when it introduced itself, and is judged by that one; how many
+intervals it may be silent is the setting of the moment. Agents of ours that keep another interval than the setting's
+are asked to introduce themselves again, with the answer to their next ping and not all at once. CloudStack's are not:
+they would ping at the new interval and the old one [Agent.scheduleWatch].
 """
 
 from __future__ import annotations
@@ -13,17 +18,21 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.models import HostId
 from cloudlb.domain.ports import Store
 from cloudlb.net.periodic import Periodic
 
 if TYPE_CHECKING:
     from cloudlb.agents.attache import Attache
+    from cloudlb.agents.link_attache import LinkAttache
 
-PING_TIMEOUT = 2.5
-"""Ping intervals of silence after which an agent's link is closed [CloudStack: ping.timeout]."""
 FLUSH_INTERVAL = 10.0
 """Seconds between the batches of last-heard stamps; how far lastpinged may lag."""
+CHECK_INTERVAL = 0.5
+"""Seconds between looks at the queues' heads: at most so much later than its time-out an agent is found late."""
+RESTARTS_PER_CHECK = 10
+"""Agents that may be asked to introduce themselves again, 20 a second: each costs an admission."""
 
 
 class Liveness:
@@ -31,20 +40,28 @@ class Liveness:
 
     log = Logger()
 
-    def __init__(self, store: Store, clock: IReactorTime, silent: Callable[[Attache], None]) -> None:
+    def __init__(
+        self, store: Store, settings: LiveSettings, clock: IReactorTime, late: Callable[[Attache], None]
+    ) -> None:
         self._store = store
+        self._settings = settings
         self._clock = clock
-        self._silent = silent
-        # One queue per ping interval, because agents keep the interval that they were given when they connected.
-        # Within a queue the order of stamps is the order of deadlines.
+        self._late = late
+        # One queue per ping interval, within which the order of stamps is the order of deadlines.
         self._queues: dict[int, OrderedDict[Attache, float]] = {}
         self._unwritten: dict[HostId, float] = {}
-        self._checks = Periodic(clock, "look for silent agents", self.check)
+        self._restarts = 0
+        self._checks = Periodic(clock, "look for late agents", self.check)
         self._flushes = Periodic(clock, "write last-heard stamps", self.flush)
 
+    def __contains__(self, attache: Attache) -> bool:
+        """Whether an agent has been heard, or its clock begun anew, since it was reported late."""
+        queue = self._queues.get(attache.ping_interval)
+        return queue is not None and attache in queue
+
     def start(self) -> None:
-        """Begin to look for silent agents and to write stamps."""
-        self._checks.start(1.0)
+        """Begin to look for late agents and to write stamps."""
+        self._checks.start(CHECK_INTERVAL)
         self._flushes.start(FLUSH_INTERVAL)
 
     async def stop(self) -> None:
@@ -55,14 +72,17 @@ class Liveness:
 
     def heard(self, attache: Attache) -> None:
         """An agent said something: called once for every message."""
-        now = self._clock.seconds()
+        self.renew(attache)
+        if attache.owns_host:
+            self._unwritten[attache.host.id] = self._clock.seconds()
+
+    def renew(self, attache: Attache) -> None:
+        """Begin an agent's clock anew."""
         queue = self._queues.get(attache.ping_interval)
         if queue is None:
             queue = self._queues[attache.ping_interval] = OrderedDict()
-        queue[attache] = now
+        queue[attache] = self._clock.seconds()
         queue.move_to_end(attache)
-        if attache.owns_host:
-            self._unwritten[attache.host.id] = now
 
     def forget(self, attache: Attache) -> None:
         """An agent's link is gone."""
@@ -72,16 +92,36 @@ class Liveness:
             if not queue:
                 del self._queues[attache.ping_interval]
 
+    def change_interval(self, attache: Attache) -> None:
+        """An agent is about to be told the interval of the setting, and is judged by it from now on."""
+        self.forget(attache)
+        attache.ping_interval = self._settings.current.ping_interval
+        self.renew(attache)
+
+    def patience(self, attache: Attache) -> float:
+        """Seconds that an agent may be silent."""
+        return attache.ping_interval * self._settings.current.ping_timeout
+
+    def wants_restart(self, attache: LinkAttache) -> bool:
+        """Whether an agent that has pinged is to introduce itself again, because it keeps an old interval."""
+        if attache.ping_interval == self._settings.current.ping_interval or not attache.owns_host:
+            return False
+        if attache.admitting or not attache.link.channel.is_cloudlb or self._restarts == 0:
+            return False
+        self._restarts -= 1
+        return True
+
     def check(self) -> None:
         """Report every agent whose silence has lasted too long, once."""
-        now = self._clock.seconds()
+        self._restarts = RESTARTS_PER_CHECK
+        now, timeout = self._clock.seconds(), self._settings.current.ping_timeout
         for interval, queue in list(self._queues.items()):
             while queue:
                 attache, heard = next(iter(queue.items()))
-                if now - heard <= interval * PING_TIMEOUT:
+                if now - heard <= interval * timeout:
                     break
                 queue.popitem(last=False)
-                self._silent(attache)
+                self._late(attache)
 
     async def flush(self) -> None:
         """Write the stamps gathered since the last time; kept for the next time if that fails."""

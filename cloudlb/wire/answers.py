@@ -23,6 +23,9 @@ class StartupAnswer(Answer):
     host_uuid: str | None = None
     ping_interval: int = 0
     """Seconds."""
+    retry_after: int | None = None
+    """Ours, and for agents of ours only: with a false result no refusal for good but "busy", and the seconds after which
+    the agent is welcome to come again."""
 
 
 @frozen(kw_only=True)

@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.listener import MAX_FIRST_MESSAGE, MAX_IGNORED, MAX_INTRODUCTION, Listener
+from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.tls import client_context, server_context
 from cloudlb.wire import (
@@ -111,11 +112,13 @@ class ListenerTests(SynchronousTestCase):
             self.begun.append(startups)
 
         context = server_context(certificates().server, strict=True)
+        chosen = evolve(config("127.0.0.1", Path("none")), **limits)
         return Listener(
-            evolve(config("127.0.0.1", Path("none")), **limits),
+            chosen,
             self.clock,
             lambda: TlsChannel(context, server_side=True),
             begin,
+            HalfOpen(self.clock, chosen.max_half_open, chosen.max_half_open_per_address),
         )
 
     def test_the_first_startup_begins_an_admission(self) -> None:

@@ -9,7 +9,6 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
 from cloudlb.agents.errors import AgentUnavailable
-from cloudlb.agents.liveness import PING_TIMEOUT
 from cloudlb.domain.settings import LB_ALGORITHM
 from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand
 from tests.scenarios.case import WorldCase
@@ -18,6 +17,8 @@ from tests.support.world import PORT, AgentProcess, World
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PING = 6
 """Ping interval where time-outs are waited for."""
+PING_TIMEOUT = 2.5
+"""The default of the setting."""
 
 
 def send(world: World, agent: AgentProcess, server: str) -> Deferred[Any]:

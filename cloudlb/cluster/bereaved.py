@@ -1,0 +1,136 @@
+"""Hosts whose server has died and that no other server has: Up is not true of them any more.
+
+The agents of a dead server find another one by themselves, the slowest of them when their pings stay unanswered. Who
+has not come after that time is Disconnected, and its ``alert.wait`` begins. Every server looks, and each step is taken
+once, whoever comes first. A server looks after the hosts of its own former life, too: it does not count as dead any
+more when it is back.
+
+Being dead is judged by heartbeats in the database, so a server that could not reach the database for long enough counts
+as dead while its agents are well. It learns from a message what was written of its hosts, and puts it right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cloudlb.agents.directory import Directory
+from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.statuses import Statuses, write_changes
+from cloudlb.cluster.membership import Membership
+from cloudlb.domain.host_status import HostEvent, HostStatus
+from cloudlb.domain.models import Host, HostId, ServerState, StatusChange, Transition
+from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
+from cloudlb.net.periodic import Periodic
+from cloudlb.net.spawn import spawn
+
+INTERVAL = 10.0
+"""Seconds between looks."""
+BEREAVED = "host.bereaved"
+"""Hosts that became Disconnected because their server counts as dead: {"hosts": {host id: session}}."""
+_HELD = (HostStatus.CONNECTING, HostStatus.UP, HostStatus.REBALANCING)
+"""Statuses of hosts that somebody has, or so they say."""
+_BATCH = 200
+"""Most hosts of one transaction."""
+
+
+class Bereaved:
+    """Looks for hosts of dead servers."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        settings: LiveSettings,
+        membership: Membership,
+        directory: Directory,
+        statuses: Statuses,
+        clock: IReactorTime,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._membership = membership
+        self._directory = directory
+        self._statuses = statuses
+        self._clock = clock
+        self._left_behind: list[Host] = []
+        self._started = 0.0
+        self._looks = Periodic(clock, "look for hosts of dead servers", self.look)
+        bus.subscribe(BEREAVED, self._bereaved)
+
+    async def start(self) -> None:
+        """Note whom this server has left behind by an end without farewell, before it listens; begin to look."""
+        own = self._membership.own.id
+        self._left_behind = await self._store.read(lambda txn: txn.hosts.on_server(own, _HELD))
+        self._started = self._clock.seconds()
+        self._looks.start(INTERVAL)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._looks.stop()
+
+    async def look(self) -> None:
+        """Disconnect all hosts for which it is time."""
+        settings, now = self._settings.current, self._clock.seconds()
+        before = now - settings.ping_interval * settings.ping_timeout
+        try:
+            if self._started < before:
+                await self._disconnect(self._left_behind)
+                self._left_behind = []
+            await self._disconnect(await self._store.read(lambda txn: _of_dead_servers(txn, before, now)))
+        except StoreUnavailable as error:
+            self.log.warn("cannot look for hosts of dead servers: {error}", error=error)
+
+    async def _disconnect(self, hosts: Sequence[Host]) -> None:
+        for first in range(0, len(hosts), _BATCH):
+            changes = [self._change(host) for host in hosts[first : first + _BATCH]]
+            now = self._clock.seconds()
+
+            def work(txn: Transaction, changes: Sequence[StatusChange] = changes, now: float = now) -> list[Transition]:
+                lost = [
+                    transition
+                    for transition in write_changes(txn, changes, now)
+                    if transition is not None and transition.after is not transition.before
+                ]
+                if lost:
+                    sessions = {str(one.change.host_id): one.change.session for one in lost}
+                    txn.bus.publish(BEREAVED, {"hosts": sessions}, now)
+                return lost
+
+            for transition in await self._store.run(work):
+                self.log.info("host {name} has lost its server and found no other", name=transition.name)
+
+    def _change(self, host: Host) -> StatusChange:
+        return StatusChange(
+            host_id=host.id,
+            session=host.session,
+            event=HostEvent.MANAGEMENT_SERVER_DOWN,
+            server_id=self._membership.own.id,
+            reason="its management server is dead, and its agent has not come to another one",
+        )
+
+    def _bereaved(self, payload: Mapping[str, Any]) -> None:
+        for host_id, session in payload["hosts"].items():
+            attache = self._directory.get(HostId(int(host_id)))
+            if attache is not None and attache.owns_host and attache.host.session == session:
+                reason = "its server was held dead and is not"
+                spawn(self._put_right(attache.host, reason), self.log, "write that a host is Up")
+
+    async def _put_right(self, host: Host, reason: str) -> None:
+        await self._statuses.change(host, HostEvent.PING, reason)
+        self.log.info("host {name} is Up: {reason}", name=host.facts.name, reason=reason)
+
+
+def _of_dead_servers(txn: Transaction, before: float, now: float) -> list[Host]:
+    """Hosts of the servers that have been dead since before a time."""
+    return [
+        host
+        for server in txn.servers.all()
+        if server.state(now) is ServerState.DOWN and server.heartbeat < before
+        for host in txn.hosts.on_server(server.id, _HELD)
+    ]
