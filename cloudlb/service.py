@@ -25,6 +25,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
 from cloudlb.agents.refusals import Refusals
+from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.room import Room
 from cloudlb.agents.statuses import Statuses
 from cloudlb.api.context import ApiContext
@@ -119,6 +120,7 @@ class Server(Service):
             rng,
             max_message=config.max_message,
         )
+        self.resource_states = ResourceStates(database, self.bus, self.settings, self.directory, reactor)
         self.operations = Operations(database, self.bus, self.directory, reactor)
         if channel_factory is None:
             identity = Identity(
@@ -130,6 +132,7 @@ class Server(Service):
                 store=database,
                 settings=self.settings,
                 operations=self.operations,
+                resource_states=self.resource_states,
                 membership=self.membership,
                 clock=reactor,
             )
@@ -152,6 +155,7 @@ class Server(Service):
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
+            self.resource_states.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             await self.settings.load()
             await self.bus.start()

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
+from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -40,12 +41,15 @@ class ListeningTestCase(TestCase):
         membership = Membership(database, clock, random.Random(2), name="m", address="127.0.0.1", port=8250)
         await membership.join()
         self.addCleanup(lambda: Deferred.fromCoroutine(membership.leave()))
-        operations = Operations(database, bus, Directory(database, bus, clock), clock)
-        operations.server_id = membership.own.id
+        directory, settings = Directory(bus), LiveSettings(database, bus, clock)
+        operations = Operations(database, bus, directory, clock)
+        resource_states = ResourceStates(database, bus, settings, directory, clock)
+        operations.server_id = resource_states.server_id = membership.own.id
         context = ApiContext(
             store=database,
-            settings=LiveSettings(database, bus, clock),
+            settings=settings,
             operations=operations,
+            resource_states=resource_states,
             membership=membership,
             clock=clock,
         )

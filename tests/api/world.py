@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
+from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -96,16 +97,23 @@ class ApiTestCase(SynchronousTestCase):
         self.membership = Membership(
             database, self.clock, random.Random(1), name="alpha", address="127.0.0.1", port=8250
         )
-        operations = Operations(database, bus, Directory(database, bus, self.clock), self.clock)
+        directory = Directory(bus)
+        operations = Operations(database, bus, directory, self.clock)
+        resource_states = ResourceStates(database, bus, settings, directory, self.clock)
         self.context = ApiContext(
-            store=database, settings=settings, operations=operations, membership=self.membership, clock=self.clock
+            store=database,
+            settings=settings,
+            operations=operations,
+            resource_states=resource_states,
+            membership=self.membership,
+            clock=self.clock,
         )
         self.site = api_site(self.context)
 
         async def start() -> None:
             await database.start()
             await self.membership.join()
-            operations.server_id = self.membership.own.id
+            operations.server_id = resource_states.server_id = self.membership.own.id
             await bus.start()
 
         self.successResultOf(Deferred.fromCoroutine(start()))
