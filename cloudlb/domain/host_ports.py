@@ -15,6 +15,7 @@ from cloudlb.domain.models import (
     HostFacts,
     HostId,
     OutOfBand,
+    PodId,
     ServerId,
     Session,
     StatusChange,
@@ -49,6 +50,24 @@ class Refused:
     """Why an admission was refused for good."""
 
     reason: str
+
+
+@frozen(kw_only=True)
+class HostFilter:
+    """Which hosts of those that are not removed; None: any. Texts are compared in any case but for the name."""
+
+    host_id: HostId | None = None
+    name: str | None = None
+    keyword: str | None = None
+    """Part of the name."""
+    zone_id: ZoneId | None = None
+    pod_id: PodId | None = None
+    cluster_id: ClusterId | None = None
+    server_id: ServerId | None = None
+    status: str | None = None
+    resource_state: str | None = None
+    type: str | None = None
+    hypervisor: str | None = None
 
 
 class HostRows(Protocol):
@@ -149,12 +168,24 @@ class HostRows(Protocol):
         """A host by its GUID, removed ones too."""
         ...
 
+    def set_tags(self, host_id: HostId, tags: Sequence[str]) -> None:
+        """Write what an operator says of a host, instead of what was said before."""
+        ...
+
+    def find_removed(self, key: str) -> Host | None:
+        """A host that is removed, by id or uuid."""
+        ...
+
     def find(self, key: str) -> Host | None:
         """A host that is not removed, by id, uuid or name, in this order of precedence; of one name the oldest."""
         ...
 
     def all(self) -> list[Host]:
         """Every host that is not removed, ordered by id."""
+        ...
+
+    def page(self, which: HostFilter, offset: int, limit: int | None) -> tuple[Sequence[Host], int]:
+        """Some of the hosts that a filter lets through, ordered by id, and how many these are in all."""
         ...
 
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:

@@ -112,6 +112,8 @@ class Host:
     removed: float | None
     direct: DirectResource | None = None
     """Set: the host's resource runs inside a management server."""
+    tags: tuple[str, ...] = ()
+    """What its operator says of it; no agent changes that."""
 
 
 @frozen(kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
 
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, HostId, ServerId, Session, ZoneId
+from cloudlb.domain.ports import HostFilter
 from cloudlb.domain.resource_state import ResourceState
 from cloudlb.storage.host_facts import FACTS
 from cloudlb.storage.schema import cluster, host, pod, zone
@@ -28,6 +29,7 @@ _STATE = (
     "removed",
     "resource",
     "properties",
+    "tags",
 )
 _STATE_COLUMNS = tuple(host.c[name] for name in _STATE)
 _COLUMNS = (*_STATE_COLUMNS, *(host.c[name] for name in FACTS))
@@ -44,6 +46,9 @@ _BY_GUID = HOSTS.where(host.c.guid == bindparam("of_guid"))
 _matches, _rank = matches(host)
 _THERE = HOSTS.where(host.c.removed.is_(None))
 _BY_KEY = _THERE.where(_matches).order_by(_rank, host.c.id).limit(1)
+_REMOVED_BY_KEY = HOSTS.where(
+    host.c.removed.is_not(None), or_(host.c.id == bindparam("key_number"), host.c.uuid == bindparam("key_text"))
+)
 _ALL = _THERE.order_by(host.c.id)
 _ON_SERVER = _ALL.where(
     host.c.server_id == bindparam("of_server"), host.c.status.in_(bindparam("statuses", expanding=True))
@@ -102,6 +107,10 @@ class HostListings:
         """A host by id, uuid or name."""
         return self._one(_BY_KEY, key_values(key))
 
+    def find_removed(self, key: str) -> Host | None:
+        """A removed host by id or uuid."""
+        return self._one(_REMOVED_BY_KEY, key_values(key))
+
     def all(self) -> list[Host]:
         """Every host that is there."""
         return self._several(_ALL, {})
@@ -121,6 +130,12 @@ class HostListings:
     def direct(self, limit: int, *, after: HostId) -> list[Host]:
         """Hosts whose resource runs inside a server."""
         return self._several(_DIRECT, {"after": after, "most": limit})
+
+    def page(self, which: HostFilter, offset: int, limit: int | None) -> tuple[Sequence[Host], int]:
+        """A page of hosts."""
+        conditions = [host.c.removed.is_(None), *_conditions(which)]
+        total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
+        return self._several(HOSTS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), {}), total
 
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of a zone's hosts, in order."""
@@ -148,6 +163,27 @@ class HostListings:
         return hosts
 
 
+def _conditions(which: HostFilter) -> Iterator[ColumnElement[bool]]:
+    same = {
+        "id": which.host_id,
+        "name": which.name,
+        "zone_id": which.zone_id,
+        "pod_id": which.pod_id,
+        "cluster_id": which.cluster_id,
+        "server_id": which.server_id,
+    }
+    in_any_case = {
+        "status": which.status,
+        "resource_state": which.resource_state,
+        "type": which.type,
+        "hypervisor": which.hypervisor,
+    }
+    yield from (host.c[name] == value for name, value in same.items() if value is not None)
+    yield from (func.lower(host.c[name]) == text.lower() for name, text in in_any_case.items() if text is not None)
+    if which.keyword is not None:
+        yield host.c.name.icontains(which.keyword, autoescape=True)
+
+
 def _host(row: Sequence[Any], site: Site) -> Host:
     server_id, resource = row[4], row[10]
     return Host(
@@ -166,4 +202,5 @@ def _host(row: Sequence[Any], site: Site) -> Host:
         disconnected=row[8],
         removed=row[9],
         direct=None if resource is None else DirectResource(resource=resource, properties=row[11]),
+        tags=tuple(row[12]),
     )

@@ -74,6 +74,9 @@ _TOUCH = (
     )
     .values(last_heard=bindparam("heard"))
 )
+_SET_TAGS = (
+    update(host).where(host.c.id == bindparam("of_id")).values(tags=bindparam("new_tags", type_=host.c.tags.type))
+)
 _BMC = select(out_of_band.c.address, out_of_band.c.username, out_of_band.c.password).where(
     out_of_band.c.host_id == bindparam("of_host")
 )
@@ -218,6 +221,10 @@ class HostTable(HostAdmissions):
         )
         self._events.add_all([step])
         return True
+
+    def set_tags(self, host_id: HostId, tags: Sequence[str]) -> None:
+        """Write what an operator says of a host."""
+        self._connection.execute(_SET_TAGS, {"of_id": host_id, "new_tags": list(tags)})
 
     def touch(self, heard: Mapping[HostId, float]) -> None:
         """Stamp hosts, all with one statement."""

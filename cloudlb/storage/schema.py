@@ -96,6 +96,7 @@ host = Table(
     # Of a host whose resource runs inside a server: the fields of DirectResource.
     Column("resource", String(255)),
     Column("properties", JSON(none_as_null=True)),
+    Column("tags", JSON, nullable=False, server_default="[]"),
     Index(None, "name"),
     # Answers "the hosts of a zone in order" from the index alone.
     Index(None, "zone_id", "removed", "id"),

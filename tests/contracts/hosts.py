@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import DirectResource, Host, HostId, OutOfBand, ServerId, Session, ZoneId
-from cloudlb.domain.ports import AlreadyExists, Location, NotFound, Transaction
+from cloudlb.domain.ports import AlreadyExists, HostFilter, Location, NotFound, Transaction
 from cloudlb.domain.resource_state import ResourceState
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
@@ -66,6 +67,43 @@ class HostRowsContract(StoreContract):
 
         self.assertEqual(self.look(ids), [[self.hosts[0].id, self.hosts[2].id], [other.id], []])
 
+    def test_page(self) -> None:
+        """Each part of a filter counts, and all of them together; a page tells how many there are in all."""
+        cluster, elsewhere = self.add_cluster("two")
+        proxy = admission("proxy", Location(zone="2", pod=str(cluster.pod.id)), type="ConsoleProxy", hypervisor="")
+        self.admit(proxy)
+        self.admit(admission("d", elsewhere, server_id=OTHER_SERVER, name="NAME%"))
+        self.step(self.hosts[1], HostEvent.READY)
+        self.write(lambda txn: txn.hosts.remove(self.hosts[2].id, SERVER, None, 5.0))
+
+        def guids(offset: int = 0, limit: int | None = None, **which: Any) -> tuple[list[str], int]:
+            hosts, total = self.look(lambda txn: txn.hosts.page(HostFilter(**which), offset, limit))
+            return [host.facts.guid for host in hosts], total
+
+        cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
+            ({}, ["a", "b", "proxy", "d"]),
+            ({"host_id": self.hosts[1].id}, ["b"]),
+            ({"host_id": self.hosts[2].id}, []),
+            ({"name": "name of a"}, ["a"]),
+            ({"name": "Name of a"}, []),
+            ({"keyword": "NAME of"}, ["a", "b", "proxy"]),
+            ({"keyword": "%"}, ["d"]),
+            ({"zone_id": cluster.pod.zone.id}, ["proxy", "d"]),
+            ({"pod_id": cluster.pod.id}, ["proxy", "d"]),
+            ({"cluster_id": cluster.id}, ["d"]),
+            ({"server_id": OTHER_SERVER}, ["d"]),
+            ({"status": "up"}, ["b"]),
+            ({"status": "removed"}, []),
+            ({"resource_state": "ENABLED", "type": "routing"}, ["a", "b", "d"]),
+            ({"hypervisor": "kvm", "zone_id": cluster.pod.zone.id}, ["d"]),
+        )
+        for which, expected in cases:
+            self.assertEqual(guids(**which), (expected, len(expected)), which)
+        self.assertEqual(guids(1, 2), (["b", "proxy"], 4))
+        self.assertEqual((guids(3), guids(4, 2)), ((["d"], 4), ([], 4)))
+        (host,) = self.look(lambda txn: txn.hosts.page(HostFilter(status="Up"), 0, 1))[0]
+        self.assertEqual(host, self.current(1))
+
     def test_places(self) -> None:
         """Some hosts' places are those among all of their zone that are there, whatever order they are asked in."""
         _, elsewhere = self.add_cluster("two")
@@ -120,6 +158,29 @@ class HostRowsContract(StoreContract):
         (event,) = self.events(event_type="HOST.RESTORE")
         self.assertEqual((event.details["from"], event.details["to"], event.account_id), ("Removed", "Creating", 7))
         self.assertGreater(self.admit(admission("a", self.location)).session, host.session)
+
+    def test_find_removed(self) -> None:
+        """A removed host is found by id or uuid, but not by its name, and not while it is there."""
+        first = self.hosts[0]
+        keys = (str(first.id), first.uuid, first.facts.name, "")
+        self.assertEqual([self.removed(key) for key in keys], [None] * 4)
+        self.write(lambda txn: txn.hosts.remove(first.id, SERVER, None, 5.0))
+        self.assertEqual([self.removed(key) for key in keys], [first.id, first.id, None, None])
+
+    def removed(self, key: str) -> HostId | None:
+        """The number of a removed host."""
+        found = self.look(lambda txn: txn.hosts.find_removed(key))
+        return found.id if found is not None else None
+
+    def test_tags(self) -> None:
+        """An operator's words stay, whatever the agent says; new ones replace them."""
+        first = self.hosts[0]
+        self.assertEqual(first.tags, ())
+        self.write(lambda txn: txn.hosts.set_tags(first.id, ["ssd", "rack 7"]))
+        self.assertEqual(self.current().tags, ("ssd", "rack 7"))
+        self.assertEqual(self.admit(admission("a", self.location)).tags, ("ssd", "rack 7"))
+        self.write(lambda txn: txn.hosts.set_tags(first.id, []))
+        self.assertEqual(self.current().tags, ())
 
     def test_preregister(self) -> None:
         """The row is there before the agent; a GUID is registered once, and removed hosts count."""

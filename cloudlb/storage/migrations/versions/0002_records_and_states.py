@@ -13,6 +13,7 @@ def upgrade() -> None:
     """New tables; new columns of hosts and jobs."""
     op.add_column("host", sa.Column("resource", sa.String(255)))
     op.add_column("host", sa.Column("properties", sa.JSON))
+    op.add_column("host", sa.Column("tags", sa.JSON, nullable=False, server_default="[]"))
     op.create_index("ix_host_status_disconnected", "host", ["status", "disconnected"])
     op.add_column("async_job", sa.Column("key", sa.String(255)))
     op.add_column("async_job", sa.Column("deadline", sa.Float))
