@@ -117,7 +117,7 @@ class Dispatch:
             return succeed(_all_failed(contents, f"The host is busy: {self._busy} requests are under way or waiting"))
         answers: Deferred[list[Answer]] = Deferred()
         request = _Request(contents)
-        self._requests[sequence] = request
+        self._announce(request, sequence)
         Deferred.fromCoroutine(self._carry_out(request, sequence, in_sequence, stop_on_error, answers.callback))
         return answers
 
@@ -145,8 +145,7 @@ class Dispatch:
             answers = _all_failed(contents, f"Cancelled while the host was busy: {request.cancelled}")
         else:
             answers = await self._answers(request, sequence, stop_on_error)
-        if self._requests.get(sequence) is request:
-            del self._requests[sequence]
+        self._withdraw(request, sequence)
         answer(answers)
         # A blocking call that has overrun its time goes on; before it has ended its worker is not free.
         await DeferredList(request.blocked)
@@ -223,7 +222,20 @@ class Dispatch:
         returned = self._resource.execute(command)
         return await returned if isawaitable(returned) else returned
 
-    # Stopping.
+    # Who knows of a request.
+
+    def _announce(self, request: _Request, sequence: int) -> None:
+        self._requests[sequence] = request
+        for content in request.contents:
+            if self._journal is not None and (id_ := _id(content)) is not None:
+                self._journal.announce(id_, wire_name(content), sequence=sequence, wait=_wait(content))
+
+    def _withdraw(self, request: _Request, sequence: int) -> None:
+        if self._requests.get(sequence) is request:
+            del self._requests[sequence]
+        for content in request.contents:
+            if self._journal is not None and (id_ := _id(content)) is not None:
+                self._journal.withdraw(id_)
 
     def _cancel(self, command: CancelCommand) -> Answer:
         request = self._requests.get(command.sequence)
@@ -259,8 +271,8 @@ def _wait(content: Command | Answer | Opaque) -> int:
     return min(wait, MAX_WAIT) if isinstance(wait, int) else 0
 
 
-def _id(command: Command | Opaque) -> str | None:
-    context = command.fields.get("contextMap") if isinstance(command, Opaque) else command.context_map
+def _id(content: Command | Answer | Opaque) -> str | None:
+    context = content.fields.get("contextMap") if isinstance(content, Opaque) else content.context_map
     id_ = context.get(COMMAND_ID) if isinstance(context, Mapping) else None
     return id_ if isinstance(id_, str) else None
 

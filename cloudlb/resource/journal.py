@@ -6,12 +6,14 @@ process that died has a definite answer too, which says that the outcome is unkn
 
 An end is told to servers, with pings, until one of them acknowledges it; only then may it be forgotten. Where there is
 no room for more, a new command is refused: nothing is ever forgotten that no server has heard.
+
+What waits for its turn is told, too, so that a server knows of a command that it is not told of that it will never be
+carried out. Pings tell turn by turn: when one tells of a command again, all that was there the time before was told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 import orjson
 from attrs import evolve, frozen
@@ -21,8 +23,9 @@ from twisted.logger import Logger
 
 from cloudlb.net.batch import Batch
 from cloudlb.net.sparse_log import SparseLog
+from cloudlb.resource.journal_answers import answer_of, brackets, kept, unknown_outcome
 from cloudlb.resource.journal_file import Entry, JournalFault, JournalFile
-from cloudlb.wire import Answer, BodyError, CommandInfo, Opaque, fields_of, read_content, wire_name
+from cloudlb.wire import Answer, CommandInfo, wire_name
 
 MAX_ENTRIES = 10_000
 """Commands that are remembered."""
@@ -34,21 +37,18 @@ MAX_ID = 64
 """Characters of a command's id."""
 MAX_NAME = 200
 """Characters of its class on the wire."""
-MAX_ANSWER = 256 * 2**10
-"""Bytes of one answer as it stands in a ping. Of a larger one only the result is kept and sent."""
-MAX_ANSWER_BRACKETS = 2000
-"""Arrays and objects of one answer, of which a server reads a limited number in one ping."""
 MAX_TOLD = 512 * 2**10
 """Bytes of what one ping tells: well below the 2 MiB that a server takes from an agent."""
 MAX_TOLD_BRACKETS = 4000
 """The same for arrays and objects, where a server's limit is 16384."""
+UNREAD = "UNREAD"
+"""The state of an element of a ping that tells of no command: what an earlier process left behind is not known yet."""
 BATCH = 500
 """Most changes of one transaction."""
 
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
 """Runs a function that waits for a disk, on a thread or, in tests, at once."""
 
-_PLAIN = wire_name(Answer())
 _INFO = 300
 """Bytes that the telling of one command needs besides its texts."""
 
@@ -92,11 +92,13 @@ class Journal:
         self._turn = DeferredLock()
         self._open = False
         self._entries: dict[str, Entry] = {}
+        self._announced: dict[str, tuple[Entry, int]] = {}
+        """What waits for its turn, and in how many requests."""
         self._under_way: dict[str, list[Deferred[Answer]]] = {}
         """Who waits for the end of what this process has begun."""
         self._interrupted: set[str] = set()
         self._untold: dict[str, None] = {}
-        """What is not acknowledged, in the order in which it is told."""
+        """What is not acknowledged, in the order in which it is told; announced, under way or ended."""
         self._heard: dict[str, None] = {}
         """What is, the oldest first."""
         self._bare: dict[str, None] = {}
@@ -109,7 +111,7 @@ class Journal:
 
     @property
     def untold(self) -> bool:
-        """Whether there is anything that no server has acknowledged, under way or ended."""
+        """Whether there is anything that no server has acknowledged, waiting, under way or ended."""
         return bool(self._untold)
 
     async def recall(self) -> None:
@@ -123,6 +125,23 @@ class Journal:
     async def close(self) -> None:
         """Let go of the file once what is being written is there."""
         await self._in_turn(self._file.close)
+
+    def announce(self, id_: str, name: str, *, sequence: int, wait: int) -> None:
+        """Take it that a command has come and waits for its turn; as for :meth:`begin`, but nothing is written."""
+        if len(id_) > MAX_ID or len(name) > MAX_NAME:
+            return
+        entry, times = self._announced.get(id_) or (Entry(id_, name, sequence, wait, self._clock.seconds()), 0)
+        self._announced[id_] = entry, times + 1
+        if id_ not in self._entries:
+            self._untold.setdefault(id_)
+
+    def withdraw(self, id_: str) -> None:
+        """Take it that a command that was announced waits no more; what has begun is not touched."""
+        entry, times = self._announced.pop(id_, (None, 0))
+        if entry is not None and times > 1:
+            self._announced[id_] = entry, times - 1
+        elif id_ not in self._entries:
+            self._untold.pop(id_, None)
 
     async def begin(self, id_: str, name: str, *, sequence: int, wait: int) -> Answer | UnderWay | None:
         """Note that a command is about to be carried out.
@@ -147,21 +166,24 @@ class Journal:
         if known is not None:
             return self._known(known, name)
         self._make_room()
+        unheard = len(self._entries) - len(self._heard) - len(self._bare)
         if len(self._entries) >= self._max_entries or self._bytes >= self._max_bytes:
             return Answer(
                 result=False,
-                details=f"The journal is full: of {len(self._untold)} commands no server has acknowledged the end",
+                details=f"The journal is full: of {unheard} commands no server has acknowledged the end",
             )
         entry = Entry(id_, name, sequence, wait, self._clock.seconds())
         self._entries[id_] = entry
-        self._untold[id_] = None
+        self._untold.setdefault(id_)
         waiters = self._under_way[id_] = []
         try:
             await self._writes.add((id_, entry))
         except JournalFault as fault:
             refused = self._refused(fault)
             # Nothing was carried out, so the same id may come again.
-            del self._entries[id_], self._untold[id_], self._under_way[id_]
+            del self._entries[id_], self._under_way[id_]
+            if id_ not in self._announced:
+                del self._untold[id_]
             for waiter in waiters:
                 waiter.callback(refused)
             return refused
@@ -173,7 +195,7 @@ class Journal:
         Returns:
             The answer to send, which from now on is the one to this id.
         """
-        answer, text = _kept(answer)
+        answer, text = kept(answer)
         entry = evolve(self._entries[id_], answer_name=wire_name(answer), answer=text)
         self._entries[id_] = entry
         self._bytes += len(text)
@@ -187,15 +209,20 @@ class Journal:
         return answer
 
     def infos(self) -> tuple[CommandInfo, ...]:
-        """What the next ping tells: all that is not acknowledged, or, where it is too much for one, the next part."""
+        """What the next ping tells: all that is not acknowledged, or, where it is too much for one, the next part.
+
+        While a file is there that has not been read, its only element has the state UNREAD and no id.
+        """
+        if not self._open and self._file.exists():
+            return (CommandInfo(state=UNREAD),)
         told: list[Entry] = []
-        size = brackets = 0
+        size = containers = 0
         for id_ in self._untold:
-            entry = self._entries[id_]
+            entry = self._entries.get(id_) or self._announced[id_][0]
             texts = orjson.dumps([entry.id, entry.name, entry.answer_name, entry.answer])
             size += _INFO + len(texts)
-            brackets += 1 + _brackets(entry.answer or "")
-            if size > MAX_TOLD or brackets > MAX_TOLD_BRACKETS:
+            containers += 1 + brackets(entry.answer or "")
+            if size > MAX_TOLD or containers > MAX_TOLD_BRACKETS:
                 break
             told.append(entry)
         for entry in told:
@@ -207,8 +234,7 @@ class Journal:
     def acknowledge(self, ids: Iterable[str]) -> None:
         """Take it that a server has heard of ends; what has not ended, or is not known, is passed over."""
         for id_ in ids:
-            if id_ in self._untold and id_ not in self._under_way:
-                del self._untold[id_]
+            if id_ in self._untold and id_ in self._entries and id_ not in self._under_way:
                 self._interrupted.discard(id_)
                 entry = evolve(self._entries[id_], acknowledged=True)
                 self._remember_heard(entry)
@@ -219,18 +245,20 @@ class Journal:
             return Answer(result=False, details=f"The id {entry.id} is that of another command, {entry.name}")
         waiters = self._under_way.get(entry.id)
         if waiters is None:
-            return _answer_of(entry)
+            return answer_of(entry)
         waiters.append(Deferred())
         return UnderWay(waiters[-1])
 
     def _info(self, entry: Entry) -> CommandInfo:
-        if entry.id in self._under_way:
+        if entry.id not in self._entries:
+            state = "CREATED"
+        elif entry.id in self._under_way:
             # Until its answer is on the disk it is not told.
             state, entry = "STARTED", evolve(entry, answer_name=None, answer=None)
         elif entry.id in self._interrupted:
             state = "INTERRUPTED"
         else:
-            state = "COMPLETED" if _answer_of(entry).result else "FAILED"
+            state = "COMPLETED" if answer_of(entry).result else "FAILED"
         return CommandInfo(
             request_seq=entry.sequence,
             state=state,
@@ -259,6 +287,7 @@ class Journal:
             self._change(entry.id, None)
 
     def _remember_heard(self, entry: Entry) -> None:
+        self._untold.pop(entry.id, None)
         self._entries[entry.id] = entry
         (self._bare if entry.answer is None else self._heard)[entry.id] = None
 
@@ -282,11 +311,11 @@ class Journal:
             self._remember_heard(entry)
         else:
             if entry.answer is None:
-                _, text = _kept(_unknown_outcome(entry))
-                entry = evolve(entry, answer_name=_PLAIN, answer=text)
+                answer, text = kept(unknown_outcome(entry))
+                entry = evolve(entry, answer_name=wire_name(answer), answer=text)
                 self._interrupted.add(entry.id)
             self._entries[entry.id] = entry
-            self._untold[entry.id] = None
+            self._untold.setdefault(entry.id)
         self._bytes += len(entry.answer or "")
 
     def _change(self, id_: str, entry: Entry | None) -> None:
@@ -318,51 +347,7 @@ class Journal:
         return Answer(result=False, details=str(fault))
 
 
-def _unknown_outcome(entry: Entry) -> Answer:
-    command = entry.name.rpartition(".")[2]
-    return Answer(
-        result=False,
-        details=f"The agent was restarted while it carried out {command}: what has become of it is unknown",
-    )
-
-
-def _kept(answer: Answer) -> tuple[Answer, str]:
-    """The answer that is sent and kept, and its text."""
-    try:
-        wire_name(answer)
-        text = orjson.dumps(fields_of(answer)).decode()
-    except (KeyError, TypeError) as error:
-        return _kept(Answer(result=False, details=f"The answer of the resource cannot be written: {error}"))
-    size, brackets = len(orjson.dumps(text)), _brackets(text)
-    if size > MAX_ANSWER or brackets > MAX_ANSWER_BRACKETS:
-        return _kept(
-            Answer(
-                result=answer.result,
-                details=f"The answer is too large for the journal and was not kept: {size} bytes, {brackets} brackets",
-            )
-        )
-    return answer, text
-
-
-def _answer_of(entry: Entry) -> Answer:
-    if entry.answer is None or entry.answer_name is None:
-        return Answer(
-            result=False, details="The command was carried out before; its answer was acknowledged and is not kept"
-        )
-    # The class may be one that this agent does not have any more.
-    for name in (entry.answer_name, _PLAIN):
-        with suppress(ValueError, TypeError, BodyError):
-            answer = read_content(Opaque(name, orjson.loads(entry.answer)))
-            if isinstance(answer, Answer):
-                return answer
-    return Answer(result=False, details="The command was carried out before; its answer in the journal is damaged")
-
-
 def _pop_first(ids: dict[str, None]) -> str:
     first = next(iter(ids))
     del ids[first]
     return first
-
-
-def _brackets(text: str) -> int:
-    return text.count("[") + text.count("{")

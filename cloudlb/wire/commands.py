@@ -49,8 +49,9 @@ class CommandInfo(Fields):
     request_seq: int = 0
     """The sequence of the request that it came in."""
     state: str | None = None
-    """Of ours ``STARTED``, or ``COMPLETED``, ``FAILED`` or ``INTERRUPTED`` with the answer; CloudStack has more
-    [Command.State]."""
+    """Of ours ``CREATED`` (it waits for its turn), ``STARTED``, or, with the answer, ``COMPLETED``, ``FAILED`` or
+    ``INTERRUPTED`` (by a restart, with an unknown outcome); ``UNREAD``, without an id, says that what the agent knows
+    is not all. CloudStack has more [Command.State]."""
     start_time: str | None = None
     """A date as CloudStack writes it, in the sender's time zone; ours leave it out."""
     update_time: str | None = None

@@ -407,6 +407,18 @@ class JournalledTests(SynchronousTestCase):
         for request in requests:
             self.assertEqual(self.successResultOf(request), [Answer()])
 
+    def test_waiting_is_told(self) -> None:
+        """A server learns of what waits for its turn, and that it waits no more."""
+        journal = Journal(self.file, self.clock, at_once)
+        dispatch = Dispatch(Scripted(lambda _: Deferred()), self.clock, workers=1, journal=journal)
+        self.execute(dispatch, identified("a"))
+        waiting = self.execute(dispatch, identified("b", wait=5), command(1), identified("c"))
+        states = [("a", "STARTED"), ("b", "CREATED"), ("c", "CREATED")]
+        self.assertEqual([(info.id, info.state) for info in journal.infos()], states)
+        self.clock.advance(5)
+        self.successResultOf(waiting)
+        self.assertEqual([(info.id, info.state) for info in journal.infos()], states[:1])
+
     def test_blocking_has_no_time_out(self) -> None:
         """What goes on on a thread is answered with what became of it, and never before."""
         dispatch = self.dispatch(Blocking(lambda _: None))

@@ -16,7 +16,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.resource.interface import Answer, CheckHealthAnswer
-from cloudlb.resource.journal import MAX_AGE, MAX_ANSWER, MAX_TOLD, MAX_TOLD_BRACKETS, Journal, UnderWay
+from cloudlb.resource.journal import MAX_AGE, MAX_TOLD, MAX_TOLD_BRACKETS, UNREAD, Journal, UnderWay
+from cloudlb.resource.journal_answers import MAX_ANSWER
 from cloudlb.wire import CommandInfo
 from cloudlb.wire.content import frozen
 from tests.support.memory_file import MemoryFile, at_once
@@ -153,7 +154,7 @@ class JournalTests(SynchronousTestCase):
         for answer in (Answer(details="x" * MAX_ANSWER), Answer(details="{" * 5000)):
             kept = self.carried_out(f"id{len(answer.details or '')}", answer)
             self.assertIs(kept.result, True)
-            self.assertIn("too large for the journal", kept.details or "")
+            self.assertIn("too large to be kept", kept.details or "")
         self.assertLess(len(_json(self.journal.infos())), 2000)
 
     def test_answer_without_a_name(self) -> None:
@@ -268,6 +269,73 @@ class JournalTests(SynchronousTestCase):
             for number in range(20):
                 self.refused(f"b{number}", "disk is full")
         self.assertEqual(len(events), 1)
+
+    def test_unread(self) -> None:
+        """As long as the file has not been read, a ping says that it does not tell all."""
+        self.carried_out("a", Answer())
+        self.file.fault = "disk I/O error"
+        self.restart()
+        self.assertEqual(self.journal.infos(), (CommandInfo(state=UNREAD),))
+        self.file.fault = None
+        self.successResultOf(Deferred.fromCoroutine(self.journal.recall()))
+        self.assertEqual([info.id for info in self.journal.infos()], ["a"])
+
+    def test_announced(self) -> None:
+        """What waits for its turn is told until it waits no more, in however many requests, or has begun."""
+        for id_ in "aab":
+            self.journal.announce(id_, NAME, sequence=7, wait=60)
+        self.assertTrue(self.journal.untold)
+        self.assertEqual(self.told(), [("a", "CREATED"), ("b", "CREATED")])
+        self.journal.acknowledge("ab")
+        self.journal.withdraw("a")
+        self.begin("b")
+        self.journal.withdraw("b")
+        self.assertEqual(self.told(), [("a", "CREATED"), ("b", "STARTED")])
+        self.journal.withdraw("a")
+        self.assertEqual(self.told(), [("b", "STARTED")])
+        self.end("b", Answer())
+        self.journal.announce("b", NAME, sequence=8, wait=60)
+        self.assertEqual(self.told(), [("b", "COMPLETED")])
+        self.journal.acknowledge("b")
+        self.assertEqual(self.told(), [])
+        self.journal.withdraw("b")
+        self.assertFalse(self.journal.untold)
+
+    def test_announced_and_refused(self) -> None:
+        """A command that the full disk keeps from being begun is told for as long as its request waits."""
+        self.begin("z")
+        self.journal.announce("a", NAME, sequence=7, wait=60)
+        self.file.fault = "database or disk is full"
+        self.refused("a", "is full")
+        self.assertEqual(self.told(), [("z", "STARTED"), ("a", "CREATED")])
+        self.journal.withdraw("a")
+        self.assertEqual(self.told(), [("z", "STARTED")])
+
+    def test_repeated_before_the_file_is_read(self) -> None:
+        """A command that waits while the file is read is told as what the file says of it."""
+        for id_ in "ab":
+            self.carried_out(id_, Answer())
+        self.journal.acknowledge("b")
+        self.journal = self.opened()
+        for id_ in "ab":
+            self.journal.announce(id_, NAME, sequence=8, wait=60)
+        self.successResultOf(Deferred.fromCoroutine(self.journal.recall()))
+        self.assertEqual(self.told(), [("a", "COMPLETED")])
+
+    def test_turn_by_turn(self) -> None:
+        """When a command is told again, all that was there the time before has been told."""
+        for number in range(12):
+            self.carried_out(f"a{number}", Answer(details="[" * 1500))
+        first = {id_ for id_, _ in self.told()}
+        told: set[str | None] = set(first)
+        self.carried_out("late", Answer())
+        while not first & (ids := {id_ for id_, _ in self.told()}):
+            told |= ids
+        self.assertEqual(told | {"late"}, {f"a{number}" for number in range(12)} | {"late"})
+
+    def told(self) -> list[tuple[str | None, str | None]]:
+        """What the next ping tells."""
+        return [(info.id, info.state) for info in self.journal.infos()]
 
     def test_nothing_journalled(self) -> None:
         """An agent that never sees such a command has no file, and reads none."""
