@@ -85,14 +85,23 @@ def listing(
     object_name: str, rows: Sequence[T], arguments: ListArguments, render: Callable[[T], object] = lambda row: row
 ) -> Body:
     """Answer with the asked page of rows; without paging, with all. An empty list has no keys at all."""
-    page = rows[_page(arguments)]
-    if not rows:
+    offset, limit = page_of(arguments)
+    page = rows[offset:] if limit is None else rows[offset : offset + limit]
+    return page_listing(object_name, page, len(rows), render)
+
+
+def page_listing(
+    object_name: str, page: Sequence[T], total: int, render: Callable[[T], object] = lambda row: row
+) -> Body:
+    """Answer with a page of rows that the database has cut out, as :func:`listing` does."""
+    if not total:
         return {}
     # Past the last page there is only "count": clients take any other key for the list.
-    return {"count": len(rows), **({object_name: [as_answer(render(row)) for row in page]} if page else {})}
+    return {"count": total, **({object_name: [as_answer(render(row)) for row in page]} if page else {})}
 
 
-def _page(arguments: ListArguments) -> slice:
+def page_of(arguments: ListArguments) -> tuple[int, int | None]:
+    """Which rows are asked for: how many to leave out, and how many to list at most; an error if none can be."""
     number, size = arguments.page, arguments.pagesize
     if size is not None and not (0 < size <= MAX_PAGE_SIZE or size == _UNLIMITED):
         raise invalid_parameter("pagesize", f"{size} is not between 1 and {MAX_PAGE_SIZE}")
@@ -103,8 +112,8 @@ def _page(arguments: ListArguments) -> slice:
     if number is not None and size is None:
         raise ApiError(ErrorCode.PARAMETER, '"pagesize" parameter is required when "page" is specified')
     if number is None or size is None or size == _UNLIMITED:
-        return slice(None)
-    return slice((number - 1) * size, number * size)
+        return 0, None
+    return (number - 1) * size, size
 
 
 def single(object_name: str, value: object) -> Body:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 from attrs import frozen
 
-from cloudlb.api.command import SUCCESS, Body, Call, Command, ListArguments, Success, has_keyword, listing, started
+from cloudlb.api.command import SUCCESS, Body, Call, Command, ListArguments, Success, page_listing, page_of, started
 from cloudlb.api.errors import unknown_entity
 from cloudlb.api.schema import Date, Key, Long, date, optional, required, shown
 from cloudlb.api.servers import find_server
 from cloudlb.api.zones import CLOUD_MANAGED, find_cluster, find_pod, find_zone
 from cloudlb.domain.models import Host, Server, ServerId
-from cloudlb.domain.ports import NotFound, Transaction
+from cloudlb.domain.ports import HostFilter, NotFound, Transaction
 
 
 @frozen(kw_only=True)
@@ -122,45 +122,31 @@ class ListHosts(ListArguments):
 
 
 async def _list_hosts(call: Call, arguments: ListHosts) -> Body:
+    offset, limit = page_of(arguments)
+
     # Rows become answers here as well, on the store's thread: a fleet of thousands would hold up the reactor.
     def work(txn: Transaction) -> Body:
-        tests = _tests(txn, arguments)
-        hosts = txn.hosts.all() if arguments.id is None else [find_host(txn, arguments.id)]
-        rows = [host for host in hosts if all(test(host) for test in tests)]
-        return listing("host", rows, arguments, show_host(servers_by_id(txn)))
+        hosts, total = txn.hosts.page(_filter(txn, arguments), offset, limit)
+        return page_listing("host", hosts, total, show_host(servers_by_id(txn)))
 
     return await call.store.read(work)
 
 
-def _tests(txn: Transaction, arguments: ListHosts) -> list[Callable[[Host], bool]]:
-    """What the hosts asked for have in common; only what was asked is tested."""
-    tests: list[Callable[[Host], bool]] = []
-
-    def equal(wanted: str | None, value: Callable[[Host], str]) -> None:
-        if wanted is not None:
-            tests.append(lambda host: value(host).lower() == wanted.lower())
-
-    if arguments.name is not None:
-        tests.append(lambda host: host.facts.name == arguments.name)
-    if arguments.keyword is not None:
-        tests.append(lambda host: has_keyword(host.facts.name, arguments))
-    if arguments.zoneid is not None:
-        zone = find_zone(txn, arguments.zoneid)
-        tests.append(lambda host: host.zone.id == zone.id)
-    if arguments.podid is not None:
-        pod = find_pod(txn, arguments.podid)
-        tests.append(lambda host: host.pod is not None and host.pod.id == pod.id)
-    if arguments.clusterid is not None:
-        cluster = find_cluster(txn, arguments.clusterid)
-        tests.append(lambda host: host.cluster is not None and host.cluster.id == cluster.id)
-    if arguments.managementserverid is not None:
-        server = find_server(txn, arguments.managementserverid)
-        tests.append(lambda host: host.server_id == server.id)
-    equal(arguments.state, lambda host: host.status.value)
-    equal(arguments.type, lambda host: host.facts.type)
-    equal(arguments.resourcestate, lambda host: host.resource_state.value)
-    equal(arguments.hypervisor, lambda host: host.facts.hypervisor)
-    return tests
+def _filter(txn: Transaction, arguments: ListHosts) -> HostFilter:
+    """Which hosts are asked for; an id that nothing has is an error."""
+    return HostFilter(
+        host_id=None if arguments.id is None else find_host(txn, arguments.id).id,
+        name=arguments.name,
+        keyword=arguments.keyword,
+        zone_id=None if arguments.zoneid is None else find_zone(txn, arguments.zoneid).id,
+        pod_id=None if arguments.podid is None else find_pod(txn, arguments.podid).id,
+        cluster_id=None if arguments.clusterid is None else find_cluster(txn, arguments.clusterid).id,
+        server_id=None if arguments.managementserverid is None else find_server(txn, arguments.managementserverid).id,
+        status=arguments.state,
+        resource_state=arguments.resourcestate,
+        type=arguments.type,
+        hypervisor=arguments.hypervisor,
+    )
 
 
 @frozen(kw_only=True)

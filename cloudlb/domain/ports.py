@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from cloudlb.domain.host_ports import Admission, HostRows, Location, Refused
+from cloudlb.domain.host_ports import Admission, HostFilter, HostRows, Location, Refused
 from cloudlb.domain.models import (
     Account,
     Cluster,
@@ -38,6 +38,7 @@ __all__ = [
     "Bus",
     "BusRows",
     "EventRows",
+    "HostFilter",
     "HostRows",
     "InvestigationRows",
     "JobRows",
