@@ -108,6 +108,8 @@ class LinkAttache(Attache):
         """The agent got a list whose head was down; it is sent there when the server comes up."""
         self.avoided: tuple[str, ...] = ()
         """The servers that the agent was told to avoid last."""
+        self._has_told = False
+        """The agent has told of its commands, or that there are none to tell of."""
         self._owner = owner
         self._server_id = server_id
         self._max_message = max_message
@@ -185,15 +187,22 @@ class LinkAttache(Attache):
         if self._watcher is not None and isinstance(watched := read_content(element), PingCommand):
             self._watcher(watched)
         self.avoided = self._owner.avoid_list()
-        settled = self._settled(element) if element.fields.get("commandInfos") else ()
+        settled = self._settled(element)
         ping = PingAnswer(command=element.fields, avoid_ms_list=self.avoided, reconcile_commands=settled)
         self.answer(header, [ping])
 
     def _settled(self, element: Opaque) -> tuple[str, ...]:
-        ping = read_content(element)
-        if self._host is None or not isinstance(ping, PingCommand):
+        if self._host is None:
             return ()
-        return self._owner.reported(self, ping.command_infos)
+        if not element.fields.get("commandInfos"):
+            # That there is nothing to tell is word, too, from who would tell it: once, so that other pings cost nothing.
+            if self.journals and not self._has_told:
+                self._has_told = True
+                self._owner.reported(self, ())
+            return ()
+        self._has_told = True
+        ping = read_content(element)
+        return self._owner.reported(self, ping.command_infos) if isinstance(ping, PingCommand) else ()
 
     def _answered(self, header: Header, message: bytes) -> None:
         sequence = header.sequence

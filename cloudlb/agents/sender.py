@@ -1,0 +1,243 @@
+"""The one way to send commands to a host, for everything above; see docs/commands.md.
+
+Whether a host can take a command is known in memory: its agent is here or not, Up or not, and its resource state allows
+the command or not. Nobody is asked, and nothing is queried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import ceil
+from uuid import UUID, uuid4
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cloudlb.agents.attache import Attache
+from cloudlb.agents.directory import Directory
+from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, CommandError
+from cloudlb.agents.hooks import Hooks
+from cloudlb.agents.journalled import is_journalled, simple_name
+from cloudlb.agents.late_answers import LateAnswers, has_failed
+from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.requests import Answers
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import HostId
+from cloudlb.domain.permissions import refusal
+from cloudlb.wire import COMMAND_ID, STOPPED_BY_PREVIOUS_FAILURE, Answer, Command, Flag, Opaque, wire_name
+
+Commands = Sequence[Command | Opaque]
+Outcome = Answer | Opaque | CommandError
+Receive = Callable[[int, Outcome], object]
+"""Takes the index of a command and its end."""
+
+
+class Sender:
+    """Sends commands to the hosts whose agents are on this server."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        directory: Directory,
+        settings: LiveSettings,
+        hooks: Hooks,
+        clock: IReactorTime,
+        new_uuid: Callable[[], UUID] = uuid4,
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._hooks = hooks
+        self._new_uuid = new_uuid
+        self._late = LateAnswers(clock)
+
+    def send(
+        self,
+        host_id: HostId,
+        commands: Commands,
+        *,
+        timeout: float | None = None,
+        stop_on_error: bool = True,
+        in_sequence: bool = False,
+    ) -> Deferred[Answers]:
+        """Send commands in one request.
+
+        Args:
+            host_id: whom to.
+            commands: carried out one after another.
+            timeout: seconds for all of them; None: as they say themselves, or ``wait``. ``commands.timeout`` comes
+                before either.
+            stop_on_error: after one that failed the others are not carried out, and answered with "Stopped by previous
+                failure".
+            in_sequence: wait for the end of those sent before in sequence.
+
+        Returns:
+            An answer for each command, or a failure, always a CommandError. It may be cancelled.
+        """
+        if not commands:
+            return succeed([])
+        try:
+            attache = self._attache(host_id, commands)
+        except AgentUnavailable as error:
+            return fail(error)
+        seconds = self._seconds(commands, timeout)
+        outgoing = [self._prepared(command, max(1, ceil(seconds))) for command in commands]
+        flags = (Flag.STOP_ON_ERROR if stop_on_error else Flag(0)) | (Flag.IN_SEQUENCE if in_sequence else Flag(0))
+        try:
+            sent = attache.send(outgoing, timeout=seconds, flags=flags)
+        except (KeyError, TypeError) as error:
+            # Of a class without a name on the wire, or with what JSON cannot express.
+            return fail(AgentUnavailable(f"host {attache.host.facts.name} cannot be sent it: {error}"))
+        if isinstance(getattr(sent, "result", None), Failure):
+            return sent
+        self._hooks.tell(lambda hook: hook.commands_seen(host_id, outgoing))
+        ids = [id_ for command in outgoing if (id_ := command_id(command)) is not None]
+        if attache.journals and len(ids) == len(outgoing):
+            sent = self._late.follow(attache.host, ids, sent, timeout=seconds, stop_on_error=stop_on_error)
+        return sent.addCallbacks(
+            lambda answers: self._answered(host_id, answers), lambda failure: self._failed(host_id, outgoing, failure)
+        )
+
+    def send_each(
+        self,
+        host_id: HostId,
+        commands: Commands,
+        receive: Receive,
+        *,
+        timeout: float | None = None,
+        stop_on_error: bool = True,
+        in_sequence: bool = False,
+    ) -> Deferred[None]:
+        """Send commands in a request for each, and tell the end of each when it comes.
+
+        With ``stop_on_error`` the next one is sent when the one before has ended, else all are sent at once.
+
+        Args:
+            host_id: as for :meth:`send`, and so are the others.
+            commands: in their order.
+            receive: called once for each; what it raises is logged.
+            timeout: seconds for each.
+            stop_on_error: after one that failed, or ended without an answer, the others are not sent.
+            in_sequence: for each.
+
+        Returns:
+            Fires when all have ended, never with a failure. Cancelling it cancels those that have not.
+        """
+
+        def send(command: Command | Opaque) -> Deferred[Outcome]:
+            sent = self.send(host_id, [command], timeout=timeout, stop_on_error=stop_on_error, in_sequence=in_sequence)
+            return sent.addCallbacks(lambda answers: answers[0], _caught)
+
+        if stop_on_error:
+            return Deferred.fromCoroutine(self._each_after_the_other(commands, send, receive))
+        told = [
+            send(command).addCallback(partial(self._tell, receive, index)) for index, command in enumerate(commands)
+        ]
+        return DeferredList(told).addCallback(lambda _: None)
+
+    def reported(self, id_: str, answer: Answer | Opaque, host_id: HostId | None = None) -> bool:
+        """Give an answer that a host has told of on another session to who waits for it; whether somebody did.
+
+        Args:
+            id_: of the command.
+            answer: its answer.
+            host_id: who tells it: only who waits for this host gets it. None: not known.
+        """
+        return self._late.reported(id_, answer, host_id)
+
+    def stop(self) -> None:
+        """Wait for no more reports."""
+        self._late.stop()
+
+    def _attache(self, host_id: HostId, commands: Commands) -> Attache:
+        """Who takes these commands to the host; AgentUnavailable says why nobody does."""
+        attache = self._directory.get(host_id)
+        if attache is None or not attache.owns_host:
+            raise AgentUnavailable(f"host {host_id} has no agent connected to this server, or there is no such host")
+        host = attache.host
+        if host.status is not HostStatus.UP:
+            raise AgentUnavailable(f"host {host.facts.name} is not Up yet: it is {host.status.value}")
+        for command in commands:
+            if why := refusal(wire_name(command), host.resource_state, _bypasses(command)):
+                raise AgentUnavailable(f"host {host.facts.name}: {why}")
+        return attache
+
+    def _seconds(self, commands: Commands, timeout: float | None) -> float:
+        """How long a request may take, as CloudStack ranks it [AgentManagerImpl.getTimeout]; the longest of several."""
+        settings = self._settings.current
+        by_name = settings.command_timeouts
+        given = timeout if timeout is not None and timeout > 0 else None
+        return max(
+            by_name.get(simple_name(wire_name(command))) or given or _wait(command) or settings.wait
+            for command in commands
+        )
+
+    def _prepared(self, command: Command | Opaque, wait: int) -> Command | Opaque:
+        """The command as it goes out: with the time that it has, and an id if it is journalled."""
+        context = _context(command)
+        if is_journalled(wire_name(command)) and COMMAND_ID not in context:
+            context = {**context, COMMAND_ID: str(self._new_uuid())}
+        if isinstance(command, Opaque):
+            return Opaque(command.wire_name, {**command.fields, "wait": wait, "contextMap": dict(context)})
+        return evolve(command, wait=wait, context_map=context)
+
+    def _answered(self, host_id: HostId, answers: Answers) -> Answers:
+        self._hooks.tell(lambda hook: hook.answers_seen(host_id, answers))
+        return answers
+
+    def _failed(self, host_id: HostId, commands: Commands, failure: Failure) -> Failure:
+        if isinstance(failure.value, AgentTimedOut):
+            self._hooks.tell(lambda hook: hook.timed_out(host_id, commands))
+        return failure
+
+    async def _each_after_the_other(
+        self, commands: Commands, send: Callable[[Command | Opaque], Deferred[Outcome]], receive: Receive
+    ) -> None:
+        outcome: Outcome | None = None
+        for index, command in enumerate(commands):
+            if isinstance(outcome, CommandCancelled):
+                pass
+            elif outcome is not None and (isinstance(outcome, CommandError) or has_failed(outcome)):
+                outcome = Answer(result=False, details=STOPPED_BY_PREVIOUS_FAILURE)
+            else:
+                outcome = await send(command)
+            self._tell(receive, index, outcome)
+
+    def _tell(self, receive: Receive, index: int, outcome: Outcome) -> None:
+        try:
+            receive(index, outcome)
+        except Exception:  # noqa: BLE001 - the other commands must have their ends, too
+            self.log.failure("Failed to take the end of a command")
+
+
+def command_id(command: Command | Opaque) -> str | None:
+    """The id of a journalled command, None if it has none."""
+    id_ = _context(command).get(COMMAND_ID)
+    return id_ if isinstance(id_, str) and is_journalled(wire_name(command)) else None
+
+
+def _caught(failure: Failure) -> CommandError:
+    error = failure.value
+    assert isinstance(error, CommandError), f"a request failed with {error!r}"
+    return error
+
+
+def _context(command: Command | Opaque) -> Mapping[str, str]:
+    context = command.fields.get("contextMap") if isinstance(command, Opaque) else command.context_map
+    return context if isinstance(context, Mapping) else {}
+
+
+def _wait(command: Command | Opaque) -> int | None:
+    """The seconds that a command asks for itself."""
+    wait = command.fields.get("wait") if isinstance(command, Opaque) else command.wait
+    return wait if type(wait) is int and wait > 0 else None
+
+
+def _bypasses(command: Command | Opaque) -> bool:
+    if isinstance(command, Opaque):
+        return command.fields.get("bypassHostMaintenance") is True
+    return command.bypass_host_maintenance

@@ -1,0 +1,51 @@
+"""The rule by which commands are journalled."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.agents.journalled import LINK, is_journalled
+from cloudlb.wire import Command
+from cloudlb.wire.vocabulary import _names
+
+
+class JournalledTests(SynchronousTestCase):
+    """By the names of classes, those of CloudStack that nobody modelled here, too."""
+
+    def test_what_changes_something(self) -> None:
+        """Everything but queries; a query's word within a longer one does not make one."""
+        names = (
+            "Start Stop Reboot Migrate Maintain AttachVolume ModifyStoragePool Backup PlugNic GetawayX Pinged Isolate"
+        )
+        for name in [*(f"{name}Command" for name in names.split()), "CheckAndRepairVolumeCommand", "NetworkUsageCmd"]:
+            self.assertTrue(is_journalled(name), name)
+            self.assertTrue(is_journalled(f"com.cloud.agent.api.{name}"), name)
+
+    def test_queries(self) -> None:
+        """To ask again costs nothing."""
+        names = "CheckHealth CheckOnHost PingTest GetHostStats GetVmStats ListVolumes ValidateVcenterDetails ReadyX"
+        for name in [f"{name}Command" for name in names.split() if name != "ReadyX"]:
+            self.assertFalse(is_journalled(f"com.cloud.agent.api.{name}"), name)
+
+    def test_what_is_about_the_link(self) -> None:
+        """It means nothing on the next one."""
+        for name in [*LINK, "StartupRoutingCommand", "StartupCommand", "AgentControlCommand"]:
+            self.assertFalse(is_journalled(name), name)
+        self.assertTrue(is_journalled("MigrateCommand"))
+
+    def test_of_our_own_classes(self) -> None:
+        """Exactly these; a new one is to be thought about."""
+        journalled = {
+            name.rpartition(".")[2]
+            for class_, name in _names.items()
+            if issubclass(class_, Command) and is_journalled(name)
+        }
+        self.assertEqual(
+            journalled,
+            {
+                "ConsoleAccessAuthenticationCommand",
+                "MaintainCommand",
+                "SetupCertificateCommand",
+                "SetupKeyStoreCommand",
+            },
+        )
