@@ -228,6 +228,11 @@ class HostAgent:
         else:
             self._move.redirect(others)
 
+    def session_busy(self, session: Session, seconds: int) -> None:
+        """Try the others, and come back later."""
+        if session is self.session:
+            self._hosts.busy(seconds)
+
     def session_refused(self, session: Session, reason: str) -> None:
         """Keep asking, but not soon."""
         self._log.error("{server} refuses {who}: {reason}", who=self._who, server=session.address, reason=reason)

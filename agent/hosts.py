@@ -62,6 +62,7 @@ class Hosts:
         self._pass: deque[str] = deque()
         self._passes = 0
         self._refused = False
+        self._least_pause = 0.0
 
     @property
     def current(self) -> HostList:
@@ -83,7 +84,7 @@ class Hosts:
         delay = 0.0
         if not self._pass:
             self._pass = deque(self._order(now))
-            delay = self._pause()
+            delay, self._least_pause = max(self._pause(), self._least_pause), 0.0
             self._passes += 1
             self._behind = None
         if self._refused:
@@ -114,6 +115,12 @@ class Hosts:
     def refused(self) -> None:
         """Note that a server will not have us. They share one database, so the next one is not asked soon."""
         self._refused = True
+
+    def busy(self, seconds: float) -> None:
+        """Note that a server has no room for us: others of this pass may, but the next pass begins no sooner than it
+        said, and later by chance, so that those who were told at one moment do not come at one moment."""
+        least = min(max(seconds, 0.0), self._bound / 2)
+        self._least_pause = max(self._least_pause, self._rng.uniform(least, 2 * least))
 
     def better_than(self, address: str, now: float) -> tuple[str, ...]:
         """The servers that we should rather be on than on ``address``, in order."""

@@ -320,6 +320,10 @@ class Session:
                         self._introduce()
 
     def _introduced(self, answer: StartupAnswer) -> None:
+        if not answer.result and answer.retry_after is not None:
+            self._owner.session_busy(self, answer.retry_after)
+            self.link.close("it is busy")
+            return
         if not answer.result:
             self._refused(answer.details or "no reason given")
             return

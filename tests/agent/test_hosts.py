@@ -12,7 +12,7 @@ from agent.hosts import AVOID_SECONDS, SETTLED_SECONDS, Hosts
 from cloudlb.domain.host_list import HostList
 
 ABC = HostList(("a", "b", "c"), "static")
-EVENTS = st.sampled_from(["next", "worked", "lost", "lost soon", "avoid", "replace", "refused"])
+EVENTS = st.sampled_from(["next", "worked", "lost", "lost soon", "avoid", "replace", "refused", "busy"])
 
 
 def walk(hosts: Hosts, steps: int, now: float = 0) -> str:
@@ -116,6 +116,22 @@ class HostsTests(SynchronousTestCase):
         self.assertTrue(30 <= step.delay <= 60)
         self.assertEqual(hosts.next(0).delay, 0)
 
+    def test_busy(self) -> None:
+        """After a server without room the others are tried at once, and all again no sooner than it said."""
+        hosts = self.hosts()
+        self.assertEqual(walk(hosts, 1), "a")
+        hosts.busy(20)
+        self.assertEqual(walk(hosts, 2), "bc")
+        step = hosts.next(0)
+        self.assertEqual(step.address, "a")
+        self.assertTrue(20 <= step.delay <= 40, step)
+        self.assertEqual(walk(hosts, 2), "bc")
+        for seconds, least, most in ((10**9, 30, 60), (-5, 0, 10)):
+            hosts.busy(seconds)
+            step = hosts.next(0)
+            self.assertTrue(least <= step.delay <= most, step)
+            self.assertEqual(walk(hosts, 2), "bc")
+
     def test_pauses_grow(self) -> None:
         """The upper end of the pauses doubles up to the bound."""
         highest = [0.0] * 12
@@ -169,6 +185,8 @@ class HostsTests(SynchronousTestCase):
                     hosts.replace(HostList(tuple(dict.fromkeys(names))))
                 case "refused":
                     hosts.refused()
+                case "busy":
+                    hosts.busy(20)
         steps = [hosts.next(0) for _ in range(16)]
         self.assertLessEqual(set(hosts.current.addresses), {step.address for step in steps})
         self.assertTrue(all(0 <= step.delay <= 60 for step in steps))

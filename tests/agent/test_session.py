@@ -354,6 +354,23 @@ class SessionTests(SynchronousTestCase):
                 self.world.advance(32)
                 self.assertEqual(self.world.on, "10.0.1.1")
 
+    def test_busy(self) -> None:
+        """A server without room is no refusal: the agent comes again when it was told to."""
+        self.script.startup_answer = StartupAnswer(result=False, retry_after=5)
+        self.script.ready = None
+        log = LogLines()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        self.world.agent()
+        self.assertIsNotNone(self.connection.lost)
+        self.assertEqual(log.lines("error"), [])
+        self.world.advance(4.8)
+        self.assertEqual(len(self.world.servers["10.0.1.1"].connections), 1)
+        self.script.startup_answer = StartupAnswer(ping_interval=60)
+        self.script.ready = ReadyCommand(host_id=7)
+        self.world.advance(5.2)
+        self.assertEqual(self.world.on, "10.0.1.1")
+
     def test_sent_away(self) -> None:
         """A ShutdownCommand is answered and obeyed: the agent stays away."""
         self.world.agent()
