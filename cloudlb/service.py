@@ -22,10 +22,12 @@ from cloudlb.agents.investigation import Investigators
 from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.maintenance import Maintenance
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
 from cloudlb.agents.refusals import Refusals
 from cloudlb.agents.resource_states import ResourceStates
+from cloudlb.agents.sender import Sender
 from cloudlb.agents.room import Room
 from cloudlb.agents.statuses import Statuses
 from cloudlb.api.context import ApiContext
@@ -121,6 +123,9 @@ class Server(Service):
             max_message=config.max_message,
         )
         self.resource_states = ResourceStates(database, self.bus, self.settings, self.directory, reactor)
+        self.sender = Sender(self.directory, self.settings, self.hooks, reactor)
+        self.maintenance = Maintenance(database, self.bus, self.settings, self.directory, self.sender, reactor)
+        self.hooks.add(self.maintenance)
         self.operations = Operations(database, self.bus, self.directory, reactor)
         if channel_factory is None:
             identity = Identity(
@@ -155,7 +160,7 @@ class Server(Service):
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
-            self.resource_states.server_id = own
+            self.resource_states.server_id = self.maintenance.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             await self.settings.load()
             await self.bus.start()
@@ -198,6 +203,7 @@ class Server(Service):
             await maybeDeferred(port.stopListening)
         self.settings.stop()
         self.lists.stop()
+        self.maintenance.stop()
         self.overdue.stop()
         self.bereaved.stop()
         self.listener.close()
@@ -207,6 +213,7 @@ class Server(Service):
         await self._try("write when agents were heard last", self.disconnection.liveness.stop())
         await self._try("tell the other servers of the stop", self.membership.leave())
         self.bus.stop()
+        self.sender.stop()
         await self.database.stop()
 
     async def _try(self, what: str, step: Coroutine[Deferred[Any], Any, None]) -> None:
