@@ -1,0 +1,377 @@
+"""Commands as asynchronous jobs: taken by any server, carried out by the one that holds the host, ended once.
+
+A job is in the database before anything of it is on a wire. Its row names the server that is to carry it out, and only
+that one does, once: it hears of the job by the bus, reads the row, and sends the command if the row still runs and
+still names it. A host that has moved in between takes its job with it (``JobRows.assign``), a few times at most.
+
+A server that dies leaves its jobs running; see :mod:`cloudlb.cluster.orphans` for who ends them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cloudlb.agents.directory import Directory
+from cloudlb.agents.errors import CommandCancelled, CommandError
+from cloudlb.agents.journalled import is_journalled
+from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable
+from cloudlb.agents.sender import Sender
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import Host, Job, JobStatus, ServerId, ServerState
+from cloudlb.domain.ports import Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
+from cloudlb.net.batch import Batch
+from cloudlb.net.spawn import spawn
+from cloudlb.wire import COMMAND_ID, BodyError, Command, Opaque, fields_of, read_content, wire_name
+
+T = TypeVar("T")
+
+TOPIC = "host.command"
+"""Jobs for the server that holds their hosts: {"server_id", "jobs": [uuid], "moves"}."""
+COMMAND = "sendCommand"
+"""The command of these jobs, as the API calls it."""
+EVENT = "COMMAND.SEND"
+
+MARGIN = 15.0
+"""Seconds between the time-out of a command and the deadline of its job, for the ways through bus and database."""
+MAX_MOVES = 5
+"""How often a job looks for its host where it is not, before it gives up."""
+RETRY_INTERVAL = 1.0
+"""Seconds before a host that has just left, or a database that is away, is tried again."""
+MAX_PER_SERVER = 10_000
+"""Jobs under way that one server has at most: a few KiB of its memory each."""
+MAX_PER_ACCOUNT = 10_000
+
+_BATCH = 200
+"""Most jobs of one transaction: some tens of milliseconds of the writer's time."""
+_LOGGING_CONTEXT = "logcontextid"
+"""CloudStack's key in the context map for what joins the log lines of one call."""
+
+
+class TooManyJobs(Exception):
+    """A limit is reached and nothing was done; the message says which."""
+
+
+class ServerBusy(TooManyJobs):
+    """The server that holds the host has all the jobs that it can have."""
+
+
+@frozen(kw_only=True)
+class Order:
+    """A command that somebody wants sent."""
+
+    host: str
+    """An id, a uuid or a name."""
+    command: Command | Opaque
+    timeout: int | None
+    """Seconds; None: the command's own wait, or the default."""
+    key: str | None
+    """The caller's name for the job: the same one again is the same job."""
+    account_id: int
+
+
+@frozen
+class _Stray:
+    """A job whose host is not on the server that was to have it."""
+
+    job: Job
+    moves: int
+
+
+@frozen
+class _Load:
+    """Jobs under way, as one transaction sees them."""
+
+    servers: Counter[ServerId] = field(factory=Counter)
+    accounts: Counter[int] = field(factory=Counter)
+
+    def add(self, server_id: ServerId, account_id: int, number: int = 1) -> None:
+        """There are more of them."""
+        self.servers[server_id] += number
+        self.accounts[account_id] += number
+
+    def check(self, server_id: ServerId, account_id: int) -> None:
+        """Raise TooManyJobs if one more is too many."""
+        if self.servers[server_id] >= MAX_PER_SERVER:
+            raise ServerBusy(f"the server of the host has {MAX_PER_SERVER} jobs under way; try again later")
+        if self.accounts[account_id] >= MAX_PER_ACCOUNT:
+            raise TooManyJobs(f"the account has {MAX_PER_ACCOUNT} jobs under way; wait for some of them to end")
+
+
+_Routes = defaultdict[tuple[ServerId, int], list[str]]
+"""Uuids by the server that is to have the jobs, and by how often they have moved."""
+
+
+class CommandJobs:
+    """This server's part in the jobs that send commands."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        directory: Directory,
+        sender: Sender,
+        settings: LiveSettings,
+        clock: IReactorTime,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._sender = sender
+        self._settings = settings
+        self._clock = clock
+        self.server_id = ServerId(0)
+        """Set when the server has joined its cluster."""
+        self._held: set[str] = set()
+        self._tasks: set[Deferred[None]] = set()
+        self._waits: set[Deferred[Any]] = set()
+        self._stopping = False
+        self._orders: Batch[Order, Job | Exception] = Batch(self._record, _BATCH)
+        self._strays: Batch[_Stray, bool] = Batch(self._follow, _BATCH)
+        self._ends: Batch[tuple[str, Outcome], bool] = Batch(self._write, _BATCH)
+        bus.subscribe(TOPIC, self._arrived)
+
+    def holds(self, uuid: str) -> bool:
+        """Whether a job is this server's to end, and it will."""
+        return uuid in self._held
+
+    async def start(self, order: Order) -> Job:
+        """Record the job of a command; it goes on by itself.
+
+        A host that is Up nowhere has its job ended at once.
+
+        Raises:
+            NotFound: there is no such host.
+            KeyTaken: the account has used the key for another command or host.
+            TooManyJobs: nothing was recorded.
+        """
+        recorded = await self._orders.add(order)
+        if isinstance(recorded, Exception):
+            raise recorded
+        return recorded
+
+    async def stop(self) -> None:
+        """Write the ends that are known; what still waits for an answer is left to the other servers."""
+        self._stopping = True
+        for wait in list(self._waits):
+            wait.cancel()
+        for task in list(self._tasks):
+            await task
+
+    # Into the database.
+
+    async def _record(self, orders: list[Order]) -> Sequence[Job | Exception]:
+        now, own = self._clock.seconds(), self.server_id
+        deadlines = [now + self._seconds(order) + MARGIN for order in orders]
+
+        def work(txn: Transaction) -> list[Job | Exception]:
+            alive, load, routes = _alive(txn, now), _Load(), _Routes(list)
+            for server_id, account_id, number in txn.jobs.under_way():
+                load.add(server_id, account_id, number)
+            recorded: list[Job | Exception] = []
+            for order, deadline in zip(orders, deadlines, strict=True):
+                try:
+                    recorded.append(_start(txn, order, own, alive, load, routes, now=now, deadline=deadline))
+                except (NotFound, KeyTaken, TooManyJobs) as error:
+                    recorded.append(error)
+            _publish(txn, routes, now)
+            return recorded
+
+        return await self._store.run(work)
+
+    def _seconds(self, order: Order) -> float:
+        """How long a command may take, as Sender ranks it."""
+        settings, command = self._settings.current, order.command
+        by_name = settings.command_timeouts.get(wire_name(command).rpartition(".")[2])
+        wait = command.fields.get("wait") if isinstance(command, Opaque) else command.wait
+        return by_name or order.timeout or (wait if isinstance(wait, int) and wait > 0 else settings.wait)
+
+    async def _follow(self, strays: list[_Stray]) -> Sequence[bool]:
+        """Send jobs after their hosts; True for those whose hosts should be here."""
+        now, own = self._clock.seconds(), self.server_id
+
+        def work(txn: Transaction) -> list[bool]:
+            alive, routes = _alive(txn, now), _Routes(list)
+            here = []
+            for stray in strays:
+                job = stray.job
+                host = txn.hosts.get(job.host_id) if job.host_id is not None else None
+                holder = _holder(host, alive)
+                lost = holder is None or stray.moves >= MAX_MOVES
+                if lost:
+                    name = f"host {host.facts.name}" if host is not None else "the host"
+                    unavailable(f"{name} has no agent connected").write(txn, job.uuid, now)
+                elif holder is not None and holder != own and txn.jobs.assign(job.uuid, own, holder):
+                    routes[holder, stray.moves + 1].append(job.uuid)
+                here.append(holder == own and not lost)
+            _publish(txn, routes, now)
+            return here
+
+        return await self._store.run(work)
+
+    async def _write(self, ends: list[tuple[str, Outcome]]) -> Sequence[bool]:
+        now = self._clock.seconds()
+        return await self._store.run(lambda txn: [outcome.write(txn, uuid, now) for uuid, outcome in ends])
+
+    # Out of the database, and to the host.
+
+    def _arrived(self, payload: Mapping[str, Any]) -> None:
+        if payload["server_id"] == self.server_id and not self._stopping:
+            # The bus may deliver twice.
+            fresh = [uuid for uuid in payload["jobs"] if uuid not in self._held]
+            self._held.update(fresh)
+            self._spawn(self._take(fresh, payload["moves"]))
+
+    async def _take(self, uuids: Sequence[str], moves: int) -> None:
+        jobs = await self._insist(lambda: self._store.read(lambda txn: [txn.jobs.get(uuid) for uuid in uuids]))
+        for uuid, job in zip(uuids, jobs, strict=True):
+            if job is not None and job.status is JobStatus.RUNNING and job.server_id == self.server_id:
+                self._spawn(self._carry_out(job, moves))
+            else:
+                self._held.discard(uuid)
+
+    async def _carry_out(self, job: Job, moves: int) -> None:
+        try:
+            while not self._is_here(job):
+                stray = _Stray(job, moves)
+                if not await self._insist(lambda stray=stray: self._strays.add(stray)):  # type: ignore[misc]
+                    return
+                moves += 1
+                await self._sleep()
+            outcome = await self._send(job)
+            await self._insist(lambda: self._ends.add((job.uuid, outcome)))
+        finally:
+            self._held.discard(job.uuid)
+
+    def _is_here(self, job: Job) -> bool:
+        attache = self._directory.get(job.host_id) if job.host_id is not None else None
+        return attache is not None and attache.owns_host
+
+    async def _send(self, job: Job) -> Outcome:
+        assert job.host_id is not None and job.deadline is not None, f"{job.uuid} is no job of a command"
+        remaining = job.deadline - MARGIN - self._clock.seconds()
+        if remaining <= 0:
+            return not_carried_out("its time was over before the server of the host had it")
+        try:
+            command = _command(job)
+        except BodyError as error:
+            return not_carried_out(str(error))
+        try:
+            [answer] = await self._wait(self._sender.send(job.host_id, [command], timeout=remaining))
+        except CommandError as error:
+            if self._stopping and isinstance(error, CommandCancelled):
+                raise CancelledError from error
+            return failed(error)
+        return answered(answer)
+
+    # Waiting, which a stop ends.
+
+    def _spawn(self, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
+        task = spawn(coroutine, self.log, "carry out a job")
+        self._tasks.add(task)
+        task.addCallback(lambda _: self._tasks.discard(task))
+
+    async def _wait(self, deferred: Deferred[T]) -> T:
+        self._waits.add(deferred)
+        try:
+            return await deferred
+        finally:
+            self._waits.discard(deferred)
+
+    async def _sleep(self) -> None:
+        if self._stopping:
+            raise CancelledError
+        await self._wait(deferLater(self._clock, RETRY_INTERVAL))
+
+    async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do what the database refuses while it is away when it is back."""
+        while True:
+            try:
+                return await attempt()
+            except StoreUnavailable as error:
+                self.log.warn("jobs wait for the database: {error}", error=error)
+                await self._sleep()
+
+
+def _start(
+    txn: Transaction,
+    order: Order,
+    own: ServerId,
+    alive: Collection[ServerId],
+    load: _Load,
+    routes: _Routes,
+    *,
+    now: float,
+    deadline: float,
+) -> Job:
+    host = txn.hosts.find(order.host)
+    if host is None:
+        raise NotFound(f"there is no host {order.host!r}")
+    holder = _holder(host, alive)
+    load.check(holder or own, order.account_id)
+    name = wire_name(order.command)
+    job, new = txn.jobs.start(
+        command=COMMAND,
+        account_id=order.account_id,
+        server_id=holder or own,
+        host_id=host.id,
+        now=now,
+        key=order.key,
+        deadline=deadline,
+        # As it will be read again, for the comparison with another call of the same key.
+        arguments={"class": name, "fields": orjson.loads(orjson.dumps(fields_of(order.command)))},
+    )
+    if not new:
+        return job
+    txn.events.add(
+        EVENT,
+        f"{name.rpartition('.')[2]} is sent to host {host.facts.name}",
+        now=now,
+        account_id=order.account_id,
+        server_id=own,
+        host_id=host.id,
+        details={"job": job.uuid, "class": name},
+    )
+    if holder is None:
+        unavailable(f"host {host.facts.name} is {host.status.value} and has no agent connected").write(
+            txn, job.uuid, now
+        )
+    else:
+        load.add(holder, order.account_id)
+        routes[holder, 0].append(job.uuid)
+    return job
+
+
+def _alive(txn: Transaction, now: float) -> frozenset[ServerId]:
+    return frozenset(server.id for server in txn.servers.all() if server.state(now) is ServerState.UP)
+
+
+def _holder(host: Host | None, alive: Collection[ServerId]) -> ServerId | None:
+    """The server that has a host's agent, None if it has no agent."""
+    if host is None or host.removed is not None or host.status is not HostStatus.UP:
+        return None
+    return host.server_id if host.server_id in alive else None
+
+
+def _publish(txn: Transaction, routes: _Routes, now: float) -> None:
+    for (server_id, moves), uuids in routes.items():
+        txn.bus.publish(TOPIC, {"server_id": server_id, "jobs": uuids, "moves": moves}, now)
+
+
+def _command(job: Job) -> Command | Opaque:
+    """The command of a job, with the job's uuid as its id; BodyError if this program cannot read it."""
+    name, fields = job.arguments["class"], job.arguments["fields"]
+    context = {**(fields.get("contextMap") or {}), _LOGGING_CONTEXT: job.uuid}
+    if is_journalled(name):
+        context[COMMAND_ID] = job.uuid
+    return read_content(Opaque(name, {**fields, "contextMap": context}))  # type: ignore[return-value]

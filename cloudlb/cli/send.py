@@ -1,0 +1,126 @@
+"""`cloudlb send`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from cloudlb.cli.client import Client, Row, Unreachable, api_options
+from cloudlb.cli.tables import print_json, print_table
+
+FIRST_PAUSE = 0.05
+LAST_PAUSE = 1.0
+"""Seconds between looks at the job, which grow from the one to the other."""
+PROGRESS_INTERVAL = 5.0
+"""Seconds between lines that say that it takes its time."""
+PATIENCE = 30.0
+"""Seconds that the server may be away while its answer is waited for."""
+INTERRUPTED = 130
+"""The exit status of a shell's command after Ctrl-C."""
+
+_EVERY_ANSWER = ("contextMap", "wait", "bypassHostMaintenance", "result", "details")
+"""Fields that say nothing, or that are shown before the others."""
+
+
+@click.command()
+@click.argument("host")
+@click.argument("command")
+@click.argument("arguments", required=False, metavar="[JSON]")
+@click.option("--timeout", type=click.IntRange(min=1), metavar="S", help="Seconds that the command may take.")
+@click.option(
+    "--id", "key", metavar="KEY", help="A name of your own for the call: given again, it is the same job, sent once."
+)
+@api_options
+def send(
+    host: str,
+    command: str,
+    arguments: str | None,
+    timeout: int | None,
+    key: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Send COMMAND to HOST and wait for the answer.
+
+    HOST is a name, an id or a uuid, and COMMAND a class such as CheckHealthCommand; JSON is an object with its fields.
+    The exit status is 0 only if the host answered, and that it succeeded.
+    """
+    client = Client(config)
+    try:
+        started = client.post(
+            "sendCommand", hostid=host, name=command, arguments=_compact(arguments), timeout=timeout, id=key
+        )
+    except Unreachable as error:
+        again = "give the call an --id, and it can be repeated" if key is None else "repeat the call"
+        raise click.ClickException(
+            f"{error.message}. Whether the command was taken is not known; {again}, there or on another server"
+        ) from error
+    result = _wait(client, started["jobid"], host)
+    if as_json:
+        print_json([result])
+    else:
+        print_table(("FIELD", "VALUE"), _rows(result), wraps="VALUE")
+    if not result["result"]:
+        raise click.ClickException(
+            f"{host} answered that {command} failed: {result.get('details') or 'no reason given'}"
+        )
+
+
+def _compact(arguments: str | None) -> str | None:
+    """Arguments on one line, as the API takes them."""
+    if arguments is None:
+        return None
+    try:
+        return json.dumps(json.loads(arguments), separators=(",", ":"))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}", param_hint="JSON") from error
+
+
+def _wait(client: Client, job: str, host: str) -> Row:
+    """Wait until a job has ended; its result, if that is an answer."""
+    lookup = f"cs queryAsyncJobResult jobid={job}"
+    began = told = heard = time.monotonic()
+    pause = FIRST_PAUSE
+    try:
+        while True:
+            now = time.monotonic()
+            if now - told >= PROGRESS_INTERVAL:
+                told = now
+                click.echo(f"job {job}: {host} has not answered for {now - began:.0f} s", err=True)
+            try:
+                state = client.call("queryAsyncJobResult", jobid=job)
+            except Unreachable as error:
+                if now - heard > PATIENCE:
+                    raise click.ClickException(
+                        f"{error.message}. The job goes on; ask another server: {lookup}"
+                    ) from error
+            else:
+                heard = time.monotonic()
+                if state["jobstatus"]:
+                    return _result(state)
+            time.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE)
+    except KeyboardInterrupt:
+        click.echo(f"The job goes on; see how it ends with: {lookup}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _result(state: Row) -> Row:
+    result: Row = state["jobresult"]
+    if state["jobresultcode"]:
+        raise click.ClickException(str(result["errortext"]))
+    return result
+
+
+def _rows(result: Row) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [
+        ("class", result["class"].rpartition(".")[2]),
+        ("result", json.dumps(result["result"])),
+        ("details", result.get("details")),
+    ]
+    others = {name: value for name, value in result["answer"].items() if name not in _EVERY_ANSWER}
+    return rows + [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in others.items()]

@@ -1,0 +1,140 @@
+"""Jobs whose server is gone are ended by another one, so that every job ends.
+
+What is known of a job decides how:
+
+- A journalled command is kept by its agent, which tells the server that it goes to what became of it. The job waits
+  for that until its deadline. An agent that tells of its commands and not of this one never got it.
+- Of everything else nobody can know more than that its server died while it was under way.
+
+Every server looks after all orphans, since a job ends once, whoever ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cloudlb.agents.command_jobs import COMMAND, CommandJobs
+from cloudlb.agents.journalled import is_journalled
+from cloudlb.agents.outcomes import Outcome, not_carried_out, unknown
+from cloudlb.agents.reconciliation import Reconciliation
+from cloudlb.cluster.membership import Membership
+from cloudlb.domain.models import Job, Server, ServerId, ServerState
+from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
+from cloudlb.net.periodic import Periodic
+
+INTERVAL = 5.0
+"""Seconds between looks at the jobs of other servers."""
+OWN_INTERVAL = 15.0
+"""Seconds between looks at this server's own jobs, most of which are well. One that it does not know of for so long is
+lost: a message of the bus takes no such time."""
+_AT_ONCE = 10_000
+"""Most jobs of one look: what one server may have under way, so that those that wait hide no others."""
+
+
+@frozen
+class _Orphan:
+    """A job without a server."""
+
+    job: Job
+    died: float
+    """When the server was alive for the last time."""
+    why: str
+
+
+class Orphans:
+    """Looks after the jobs of servers that are gone."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        membership: Membership,
+        jobs: CommandJobs,
+        reconciliation: Reconciliation,
+        clock: IReactorTime,
+    ) -> None:
+        self._store = store
+        self._membership = membership
+        self._jobs = jobs
+        self._reconciliation = reconciliation
+        self._clock = clock
+        self._unclaimed: Collection[str] = ()
+        self._looks = Periodic(clock, "look for orphaned jobs", self.look)
+        self._looks_at_own = Periodic(clock, "look for lost jobs", self.look_at_own)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._looks.start(INTERVAL)
+        self._looks_at_own.start(OWN_INTERVAL)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._looks.stop()
+        self._looks_at_own.stop()
+
+    async def look(self) -> None:
+        """End the jobs of servers that are down, and those that are past their deadline."""
+        now, own = self._clock.seconds(), self._membership.own
+
+        def find(txn: Transaction) -> tuple[dict[ServerId, Server], list[Job], list[Job]]:
+            servers = txn.servers.all()
+            down = {s.id: s for s in servers if s.state(now) is ServerState.DOWN and s.id != own.id}
+            return down, txn.jobs.running(down, _AT_ONCE) if down else [], txn.jobs.overdue(now, _AT_ONCE)
+
+        try:
+            down, running, overdue = await self._store.read(find)
+            late = unknown("its server did not end it in time")
+            ends = {job.uuid: late for job in overdue if not self._jobs.holds(job.uuid)}
+            await self._end(ends | self._ends([_of_other(job, down[job.server_id]) for job in running]))
+        except StoreUnavailable as error:
+            self.log.warn("jobs of servers that are gone wait for the database: {error}", error=error)
+
+    async def look_at_own(self) -> None:
+        """End jobs that this server took before it started, and those that it never heard of."""
+        own = self._membership.own
+        try:
+            running = await self._store.read(lambda txn: txn.jobs.running([own.id], _AT_ONCE))
+            commands = [job for job in running if job.command == COMMAND and not self._jobs.holds(job.uuid)]
+            lost = [job for job in commands if job.uuid in self._unclaimed]
+            lost += [job for job in running if job.command != COMMAND and job.created < own.started]
+            self._unclaimed = {job.uuid for job in commands}
+            await self._end(self._ends([_of_own(job, own) for job in lost]))
+        except StoreUnavailable as error:
+            self.log.warn("lost jobs wait for the database: {error}", error=error)
+
+    def _ends(self, orphans: Sequence[_Orphan]) -> dict[str, Outcome]:
+        ends: dict[str, Outcome] = {}
+        for orphan in orphans:
+            job = orphan.job
+            if job.command != COMMAND or job.host_id is None or not is_journalled(job.arguments["class"]):
+                ends[job.uuid] = unknown(orphan.why)
+            elif self._reconciliation.denies(job.host_id, job.uuid, orphan.died):
+                ends[job.uuid] = not_carried_out(f"{orphan.why} before it had sent the command")
+            elif self._reconciliation.is_mute(job.host_id):
+                ends[job.uuid] = unknown(orphan.why)
+        return ends
+
+    async def _end(self, ends: Mapping[str, Outcome]) -> None:
+        if not ends:
+            return
+        now = self._clock.seconds()
+        ended = await self._store.run(
+            lambda txn: [uuid for uuid, outcome in ends.items() if outcome.write(txn, uuid, now)]
+        )
+        self.log.info("ended {count} jobs of servers that are gone", count=len(ended))
+
+
+def _of_other(job: Job, server: Server) -> _Orphan:
+    died = server.stopped if server.stopped is not None else server.heartbeat
+    return _Orphan(job, died, f"server {server.name} died")
+
+
+def _of_own(job: Job, own: Server) -> _Orphan:
+    if job.created < own.started:
+        return _Orphan(job, own.started, f"server {own.name} died, and has started again")
+    return _Orphan(job, job.created, f"server {own.name} has lost it")

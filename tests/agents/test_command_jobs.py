@@ -1,0 +1,383 @@
+"""Commands as jobs: through any server, once, and with one end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.agents import command_jobs
+from cloudlb.agents.command_jobs import MARGIN, TOPIC, Order, ServerBusy, TooManyJobs
+from cloudlb.domain.models import Job, JobStatus
+from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
+from cloudlb.domain.record_ports import EventFilter
+from cloudlb.domain.records import Event
+from cloudlb.wire import (
+    COMMAND_ID,
+    Answer,
+    CheckHealthAnswer,
+    CheckHealthCommand,
+    Command,
+    Flag,
+    Header,
+    MaintainCommand,
+    Opaque,
+    ReadyAnswer,
+)
+from tests.agents.server import FakeLink, ServerFixture
+
+
+class JobCase(SynchronousTestCase):
+    """Two servers, a host on the second one, and calls to the first."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp()).parent
+        self.asked = ServerFixture(folder, "127.0.0.1", host="127.0.0.1,127.0.0.2")
+        self.holder = ServerFixture(folder, "127.0.0.2")
+        self.addCleanup(self.asked.stop)
+        self.addCleanup(self.holder.stop)
+        account = self.successResultOf(
+            self.asked.database.run(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="secret"))
+        )
+        self.account_id = account.id
+        self.link = self.up(self.holder)
+
+    def up(self, server: ServerFixture, link: FakeLink | None = None) -> FakeLink:
+        """Have the host's agent connect."""
+        link = server.startup(1, link, ms_host_list="127.0.0.1,127.0.0.2@static")
+        header, _ = link.take()[-1]
+        link.receive([ReadyAnswer()], sequence=header.sequence, flags=Flag(0))
+        return link
+
+    def order(self, command: Command | Opaque | None = None, **values: Any) -> Order:
+        """An order for the host."""
+        return Order(
+            **{
+                "host": "host-1",
+                "command": command or CheckHealthCommand(),
+                "timeout": 60,
+                "key": None,
+                "account_id": self.account_id,
+                **values,
+            }
+        )
+
+    def start(self, order: Order, server: ServerFixture | None = None) -> Job:
+        """Have a server take an order."""
+        jobs = (server or self.asked).server.command_jobs
+        job: Job = self.successResultOf(Deferred.fromCoroutine(jobs.start(order)))
+        return job
+
+    def refused(self, order: Order, error: type[Exception]) -> str:
+        """Have the first server refuse an order."""
+        start = Deferred.fromCoroutine(self.asked.server.command_jobs.start(order))
+        return str(self.failureResultOf(start, error).value)
+
+    def advance(self, seconds: float = 1.0) -> None:
+        """Let time pass for both."""
+        for _ in range(max(1, int(seconds * 4))):
+            for server in (self.asked, self.holder):
+                server.advance(min(seconds, 0.25))
+
+    def sent(self, link: FakeLink | None = None) -> list[tuple[Header, Any]]:
+        """The commands that the agent got since the last time."""
+        return (link or self.link).take()
+
+    def answer(self, sequence: int, answer: Answer | None = None, link: FakeLink | None = None) -> None:
+        """Have the agent answer."""
+        (link or self.link).receive([answer or CheckHealthAnswer()], sequence=sequence, flags=Flag(0))
+        self.advance()
+
+    def job(self, job: Job) -> Job:
+        """A job as it is now."""
+        found = self.successResultOf(self.asked.database.read(lambda txn: txn.jobs.get(job.uuid)))
+        assert found is not None
+        return found
+
+    def assert_failed(self, job: Job, kind: str, code: int) -> None:
+        """A job has ended with this kind of error."""
+        ended = self.job(job)
+        self.assertEqual((JobStatus.FAILED, code), (ended.status, ended.result_code), ended)
+        self.assertEqual((kind, code), (ended.result["errortext"].partition(":")[0], ended.result["errorcode"]))
+
+
+class SendTests(JobCase):
+    """From the call to the end of the job."""
+
+    def test_answered(self) -> None:
+        """Recorded, sent by the server that has the host, and ended with the answer's fields."""
+        job = self.start(self.order())
+        self.assertEqual(
+            (JobStatus.RUNNING, self.holder.server.membership.own.id, "sendCommand"),
+            (job.status, job.server_id, job.command),
+        )
+        self.assertEqual([], self.sent())
+        self.advance()
+        ((header, command),) = self.sent()
+        self.assertIsInstance(command, CheckHealthCommand)
+        self.answer(header.sequence, CheckHealthAnswer(details="well"))
+        ended = self.job(job)
+        self.assertEqual((JobStatus.SUCCEEDED, 0), (ended.status, ended.result_code))
+        self.assertEqual(
+            ("com.cloud.agent.api.CheckHealthAnswer", True, "well", "well"),
+            (*(ended.result[key] for key in ("class", "result", "details")), ended.result["answer"]["details"]),
+        )
+        self.assertFalse(self.holder.server.command_jobs.holds(job.uuid))
+
+    def test_failed_answer_is_an_answer(self) -> None:
+        """The job succeeds, its result says that the command did not."""
+        job = self.start(self.order())
+        self.advance()
+        self.answer(self.sent()[0][0].sequence, Answer(result=False, details="no"))
+        ended = self.job(job)
+        self.assertEqual((JobStatus.SUCCEEDED, False), (ended.status, ended.result["result"]))
+
+    def test_id(self) -> None:
+        """The job's uuid is the id of a command that changes something; every command is marked with it."""
+        orders = [self.order(MaintainCommand()), self.order(Opaque("x.StartCommand", {"contextMap": {"a": "b"}}))]
+        jobs = [self.start(order) for order in (*orders, self.order())]
+        self.advance()
+        maintain, start, check = (command for _, command in self.sent())
+        self.assertEqual(jobs[0].uuid, maintain.context_map[COMMAND_ID])
+        self.assertEqual({"a": "b", COMMAND_ID: jobs[1].uuid, "logcontextid": jobs[1].uuid}, start.fields["contextMap"])
+        self.assertEqual({"logcontextid": jobs[2].uuid}, check.context_map)
+
+    def test_event(self) -> None:
+        """Who sent what is on record, the fields are not."""
+        self.start(self.order(Opaque("x.StartCommand", {"password": "s3cret"})))
+        (event,) = self.events()
+        self.assertEqual(
+            ("StartCommand is sent to host host-1", self.account_id), (event.description, event.account_id)
+        )
+        self.assertNotIn("s3cret", str(event))
+
+    def events(self) -> list[Event]:
+        """Events of commands that were sent."""
+        which = EventFilter(event_type="COMMAND.SEND")
+        events, _ = self.successResultOf(self.asked.database.read(lambda txn: txn.events.list(which, 0, None)))
+        return list(events)
+
+    def test_timeouts(self) -> None:
+        """The deadline follows from commands.timeout, the caller's time-out, the command's wait, the default."""
+        now = self.asked.reactor.seconds()
+        self.asked.server.settings.current = type(self.asked.server.settings.current)(
+            {"commands.timeout": "MaintainCommand=5", "wait": "99"}
+        )
+        for order, seconds in (
+            (self.order(MaintainCommand(wait=3)), 5),
+            (self.order(timeout=7), 7),
+            (self.order(CheckHealthCommand(wait=8), timeout=None), 8),
+            (self.order(Opaque("x.Y", {"wait": 9}), timeout=None), 9),
+            (self.order(timeout=None), 99),
+        ):
+            self.assertEqual(now + seconds + MARGIN, self.start(order).deadline)
+
+    def test_unknown_host(self) -> None:
+        """Nothing is recorded."""
+        self.assertIn("nobody", self.refused(self.order(host="nobody"), NotFound))
+
+    def test_host_that_is_up_nowhere(self) -> None:
+        """The job ends at once."""
+        self.link.lose()
+        self.advance(3)
+        job = self.start(self.order())
+        self.assert_failed(job, "unavailable", 534)
+
+    def test_host_of_a_dead_server(self) -> None:
+        """The job ends at once, whatever the host's row says."""
+        for _ in range(40):
+            self.asked.advance(0.25)
+        self.assert_failed(self.start(self.order()), "unavailable", 534)
+
+    def test_link_lost(self) -> None:
+        """A query ends when its link does."""
+        job = self.start(self.order())
+        self.advance()
+        self.link.lose()
+        self.advance()
+        self.assert_failed(job, "link lost", 534)
+
+    def test_timed_out(self) -> None:
+        """After its time-out, and before its deadline."""
+        job = self.start(self.order(timeout=3))
+        self.advance(4)
+        self.assert_failed(job, "timed out", 530)
+
+    def test_batches(self) -> None:
+        """Many calls at once are few transactions; each has its own end, and one that is refused harms no other."""
+        runs = 0
+        store = self.asked.database
+        gathered: list[Deferred[Any]] = []
+
+        def counted(work: Any) -> Any:
+            nonlocal runs
+            runs += 1
+            waiting: Deferred[None] = Deferred()
+            gathered.append(waiting)
+            return waiting.addCallback(lambda _: type(store).run(store, work))
+
+        with patch.object(store, "run", counted):
+            hosts = ["host-1"] * 100 + ["nobody"] + ["host-1"] * 100
+            started = [
+                Deferred.fromCoroutine(self.asked.server.command_jobs.start(self.order(host=host))) for host in hosts
+            ]
+            while gathered:
+                gathered.pop().callback(None)
+        self.failureResultOf(started.pop(100), NotFound)
+        self.assertEqual(200, len({self.successResultOf(job).uuid for job in started}))
+        self.assertLessEqual(runs, 3)
+        self.advance()
+        self.assertEqual(200, len(self.sent()))
+
+
+class KeyTests(JobCase):
+    """The caller's own name for a call."""
+
+    def test_same(self) -> None:
+        """The same job, on any server, and one packet, whether it has ended or not."""
+        order = self.order(MaintainCommand(), key="mine")
+        job = self.start(order)
+        self.assertEqual(job.uuid, self.start(order, self.holder).uuid)
+        self.advance()
+        ((header, _),) = self.sent()
+        self.answer(header.sequence, Answer())
+        again = self.start(order)
+        self.assertEqual((job.uuid, JobStatus.SUCCEEDED), (again.uuid, again.status))
+        self.advance()
+        self.assertEqual([], self.sent())
+
+    def test_other(self) -> None:
+        """Another command or other arguments: nothing is sent."""
+        self.start(self.order(key="mine"))
+        for command in (MaintainCommand(), CheckHealthCommand(wait=5)):
+            self.assertIn("mine", self.refused(self.order(command, key="mine"), KeyTaken))
+
+
+class MoveTests(JobCase):
+    """Hosts that leave while their jobs are on the way."""
+
+    def test_followed(self) -> None:
+        """The job goes to the host's new server."""
+        job = self.start(self.order())
+        self.link.lose()
+        link = self.up(self.asked)
+        self.advance(3)
+        ((header, _),) = self.sent(link)
+        self.answer(header.sequence, link=link)
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
+        self.assertEqual(self.asked.server.membership.own.id, self.job(job).server_id)
+
+    def test_gone(self) -> None:
+        """A host that is nowhere ends it."""
+        job = self.start(self.order())
+        self.link.lose()
+        self.advance(9)
+        self.assert_failed(job, "unavailable", 534)
+
+    def test_back(self) -> None:
+        """A host that comes back to the same server gets it."""
+        job = self.start(self.order())
+        self.link.lose()
+        self.holder.advance(0.3)
+        self.link = self.up(self.holder)
+        self.advance(2)
+        ((header, _),) = self.sent()
+        self.answer(header.sequence)
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
+
+    def test_delivered_twice(self) -> None:
+        """A message that comes again, now or later, sends nothing."""
+        job = self.start(self.order())
+        payload = {"server_id": job.server_id, "jobs": [job.uuid], "moves": 0}
+        again = lambda: self.asked.database.run(lambda txn: txn.bus.publish(TOPIC, payload, 1.0))  # noqa: E731
+        again()
+        self.advance()
+        ((header, _),) = self.sent()
+        again()
+        self.advance()
+        self.answer(header.sequence)
+        again()
+        self.advance()
+        self.assertEqual([], self.sent())
+
+    def test_not_named(self) -> None:
+        """A server that the row does not name sends nothing."""
+        job = self.start(self.order())
+        own = self.asked.server.membership.own.id
+        self.asked.database.run(lambda txn: txn.jobs.assign(job.uuid, job.server_id, own))
+        self.advance()
+        self.assertEqual([], self.sent())
+
+    def test_late(self) -> None:
+        """What comes when its time is over is not sent."""
+        job = self.start(self.order(timeout=2))
+        self.holder.reactor.advance(5)
+        self.advance()
+        self.assertEqual([], [command for _, command in self.sent() if isinstance(command, CheckHealthCommand)])
+        self.assert_failed(job, "not carried out", 534)
+
+
+class LimitTests(JobCase):
+    """How many jobs may be under way."""
+
+    def test_server(self) -> None:
+        """Of one server's hosts; there is room again when one ends."""
+        with patch.object(command_jobs, "MAX_PER_SERVER", 2):
+            self.start(self.order(key="a"))
+            self.start(self.order(key="b"))
+            self.assertIn("2 jobs", self.refused(self.order(), ServerBusy))
+            self.advance()
+            self.answer(self.sent()[0][0].sequence)
+            self.start(self.order())
+
+    def test_account(self) -> None:
+        """Of one account, in one batch as well."""
+        with patch.object(command_jobs, "MAX_PER_ACCOUNT", 1):
+            self.start(self.order())
+            text = self.refused(self.order(), TooManyJobs)
+        self.assertIn("the account has 1", text)
+
+
+class OutageTests(JobCase):
+    """A database that is away, and a server that stops."""
+
+    def test_end_is_written_later(self) -> None:
+        """The answer is kept until it can be written."""
+        job = self.start(self.order())
+        self.advance()
+        ((header, _),) = self.sent()
+        with patch.object(self.holder.database, "run", self.away):
+            self.answer(header.sequence)
+            self.assertEqual(JobStatus.RUNNING, self.job(job).status)
+            self.assertTrue(self.holder.server.command_jobs.holds(job.uuid))
+        self.advance(2)
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
+
+    def test_job_is_read_later(self) -> None:
+        """A message that has come while it was away is not lost."""
+        self.start(self.order())
+        jobs = self.holder.server.command_jobs
+        with patch.object(jobs, "_store", self):
+            self.advance()
+            self.assertEqual([], self.sent())
+        self.advance(2)
+        self.assertEqual(1, len(self.sent()))
+
+    def away(self, work: object) -> Deferred[Any]:
+        """What a store does that is away."""
+        failed: Deferred[Any] = Deferred()
+        failed.errback(StoreUnavailable("away"))
+        return failed
+
+    read = away
+
+    def test_stop(self) -> None:
+        """Queries end with their links; what the agent will tell of is left to the other servers."""
+        query, change = self.start(self.order()), self.start(self.order(MaintainCommand()))
+        self.advance()
+        self.holder.stop()
+        self.assert_failed(query, "link lost", 534)
+        self.assertEqual(JobStatus.RUNNING, self.job(change).status)
