@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
+from cloudlb.agents.command_jobs import CommandJobs
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.hooks import Hooks
@@ -25,16 +26,18 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.maintenance import Maintenance
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
+from cloudlb.agents.reconciliation import Reconciliation
 from cloudlb.agents.refusals import Refusals
 from cloudlb.agents.resource_states import ResourceStates
-from cloudlb.agents.sender import Sender
 from cloudlb.agents.room import Room
+from cloudlb.agents.sender import Sender
 from cloudlb.agents.statuses import Statuses
 from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
 from cloudlb.cluster.membership import Membership
+from cloudlb.cluster.orphans import Orphans
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.net.half_open import HalfOpen
@@ -95,6 +98,7 @@ class Server(Service):
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
         self.hooks = Hooks()
         self.directory = Directory(self.bus)
+        self.sender = Sender(self.directory, self.settings, self.hooks, reactor)
         self.statuses = Statuses(database, reactor)
         self.investigators = Investigators(database, self.settings, reactor, rng, {})
         self.disconnection = Disconnection(
@@ -123,9 +127,14 @@ class Server(Service):
             max_message=config.max_message,
         )
         self.resource_states = ResourceStates(database, self.bus, self.settings, self.directory, reactor)
-        self.sender = Sender(self.directory, self.settings, self.hooks, reactor)
         self.maintenance = Maintenance(database, self.bus, self.settings, self.directory, self.sender, reactor)
         self.hooks.add(self.maintenance)
+        self.command_jobs = CommandJobs(database, self.bus, self.directory, self.sender, self.settings, reactor)
+        self.reconciliation = Reconciliation(
+            database, self.bus, self.directory, self.sender, self.command_jobs, reactor
+        )
+        self.admission.reported = self.reconciliation.reported
+        self.orphans = Orphans(database, self.membership, self.command_jobs, self.reconciliation, reactor)
         self.operations = Operations(database, self.bus, self.directory, reactor)
         if channel_factory is None:
             identity = Identity(
@@ -138,6 +147,7 @@ class Server(Service):
                 settings=self.settings,
                 operations=self.operations,
                 resource_states=self.resource_states,
+                command_jobs=self.command_jobs,
                 membership=self.membership,
                 clock=reactor,
             )
@@ -162,12 +172,14 @@ class Server(Service):
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
             self.resource_states.server_id = self.maintenance.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
+            self.command_jobs.server_id = own
             await self.settings.load()
             await self.bus.start()
             await self.settings.load()
             self.settings.start()
             self.disconnection.start()
             self.refusals.start()
+            self.orphans.start()
             self.overdue.start()
             await self.bereaved.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
@@ -206,14 +218,16 @@ class Server(Service):
         self.maintenance.stop()
         self.overdue.stop()
         self.bereaved.stop()
+        self.orphans.stop()
         self.listener.close()
         await self.admission.stop()
+        await self._try("write how commands ended", self.command_jobs.stop())
+        self.sender.stop()
         await self._try("write who was refused", self.refusals.stop())
         await self._try("write the hosts that lost their agents", self.disconnection.stop())
         await self._try("write when agents were heard last", self.disconnection.liveness.stop())
         await self._try("tell the other servers of the stop", self.membership.leave())
         self.bus.stop()
-        self.sender.stop()
         await self.database.stop()
 
     async def _try(self, what: str, step: Coroutine[Deferred[Any], Any, None]) -> None:

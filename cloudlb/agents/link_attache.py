@@ -108,8 +108,6 @@ class LinkAttache(Attache):
         """The agent got a list whose head was down; it is sent there when the server comes up."""
         self.avoided: tuple[str, ...] = ()
         """The servers that the agent was told to avoid last."""
-        self._has_told = False
-        """The agent has told of its commands, or that there are none to tell of."""
         self._owner = owner
         self._server_id = server_id
         self._max_message = max_message
@@ -195,12 +193,9 @@ class LinkAttache(Attache):
         if self._host is None:
             return ()
         if not element.fields.get("commandInfos"):
-            # That there is nothing to tell is word, too, from who would tell it: once, so that other pings cost nothing.
-            if self.journals and not self._has_told:
-                self._has_told = True
-                self._owner.reported(self, ())
-            return ()
-        self._has_told = True
+            # That there is nothing to tell is word, too, and when it was said matters: what a dead server sent last may
+            # arrive after the first ping of the next session.
+            return self._owner.reported(self, ()) if self.journals else ()
         ping = read_content(element)
         return self._owner.reported(self, ping.command_infos) if isinstance(ping, PingCommand) else ()
 

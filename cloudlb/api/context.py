@@ -7,6 +7,7 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
+from cloudlb.agents.command_jobs import Order
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server, ServerState
 from cloudlb.domain.ports import Store
 from cloudlb.domain.resource_state import ResourceEvent
@@ -38,6 +39,12 @@ class HostStates(Protocol):
     async def cancel_degraded(self, host_id: HostId, account_id: int) -> Job: ...
 
 
+class JobStarts(Protocol):
+    """Commands for hosts, as jobs; CommandJobs of cloudlb.agents."""
+
+    async def start(self, order: Order) -> Job: ...
+
+
 class ServerStates(Protocol):
     """The servers and which of them live; Membership of cloudlb.cluster."""
 
@@ -52,5 +59,6 @@ class ApiContext:
     settings: SettingChanges
     operations: HostOperations
     resource_states: HostStates
+    command_jobs: JobStarts
     membership: ServerStates
     clock: IReactorTime

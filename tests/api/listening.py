@@ -11,10 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import TestCase
 
+from cloudlb.agents.command_jobs import CommandJobs
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.resource_states import ResourceStates
+from cloudlb.agents.sender import Sender
 from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -44,12 +47,15 @@ class ListeningTestCase(TestCase):
         directory, settings = Directory(bus), LiveSettings(database, bus, clock)
         operations = Operations(database, bus, directory, clock)
         resource_states = ResourceStates(database, bus, settings, directory, clock)
-        operations.server_id = resource_states.server_id = membership.own.id
+        sender = Sender(directory, settings, Hooks(), clock)
+        command_jobs = CommandJobs(database, bus, directory, sender, settings, clock)
+        operations.server_id = resource_states.server_id = command_jobs.server_id = membership.own.id
         context = ApiContext(
             store=database,
             settings=settings,
             operations=operations,
             resource_states=resource_states,
+            command_jobs=command_jobs,
             membership=membership,
             clock=clock,
         )

@@ -20,10 +20,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.agents.command_jobs import CommandJobs
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.resource_states import ResourceStates
+from cloudlb.agents.sender import Sender
 from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -100,11 +103,14 @@ class ApiTestCase(SynchronousTestCase):
         directory = Directory(bus)
         operations = Operations(database, bus, directory, self.clock)
         resource_states = ResourceStates(database, bus, settings, directory, self.clock)
+        sender = Sender(directory, settings, Hooks(), self.clock)
+        command_jobs = CommandJobs(database, bus, directory, sender, settings, self.clock)
         self.context = ApiContext(
             store=database,
             settings=settings,
             operations=operations,
             resource_states=resource_states,
+            command_jobs=command_jobs,
             membership=self.membership,
             clock=self.clock,
         )
@@ -113,7 +119,7 @@ class ApiTestCase(SynchronousTestCase):
         async def start() -> None:
             await database.start()
             await self.membership.join()
-            operations.server_id = resource_states.server_id = self.membership.own.id
+            operations.server_id = resource_states.server_id = command_jobs.server_id = self.membership.own.id
             await bus.start()
 
         self.successResultOf(Deferred.fromCoroutine(start()))
