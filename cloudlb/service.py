@@ -28,6 +28,7 @@ from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
 from cloudlb.agents.reconciliation import Reconciliation
 from cloudlb.agents.refusals import Refusals
+from cloudlb.agents.registration import Registration
 from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.room import Room
 from cloudlb.agents.sender import Sender
@@ -135,7 +136,10 @@ class Server(Service):
         )
         self.admission.reported = self.reconciliation.reported
         self.orphans = Orphans(database, self.membership, self.command_jobs, self.reconciliation, reactor)
-        self.operations = Operations(database, self.bus, self.directory, reactor)
+        self.operations = Operations(database, self.bus, self.directory, self.hooks, reactor)
+        self.registration = Registration(
+            database, self.settings, self.hooks, reactor, rng, port=config.port, ca_folder=config.ca_folder
+        )
         if channel_factory is None:
             identity = Identity(
                 ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key
@@ -146,6 +150,7 @@ class Server(Service):
                 store=database,
                 settings=self.settings,
                 operations=self.operations,
+                registration=self.registration,
                 resource_states=self.resource_states,
                 command_jobs=self.command_jobs,
                 membership=self.membership,
@@ -170,6 +175,7 @@ class Server(Service):
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
+            self.registration.server_id = own
             self.resource_states.server_id = self.maintenance.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             self.command_jobs.server_id = own

@@ -9,6 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.directory import REMOVED, Directory
+from cloudlb.agents.hooks import Hooks
+from cloudlb.agents.registration import DIRECT
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId, ServerState
 from cloudlb.domain.ports import Bus, NotFound, Store, Transaction
@@ -23,9 +25,10 @@ class Operations:
 
     log = Logger()
 
-    def __init__(self, store: Store, bus: Bus, directory: Directory, clock: IReactorTime) -> None:
+    def __init__(self, store: Store, bus: Bus, directory: Directory, hooks: Hooks, clock: IReactorTime) -> None:
         self._store = store
         self._directory = directory
+        self._hooks = hooks
         self._clock = clock
         self.server_id = ServerId(0)
         """Set when the server has joined its cluster."""
@@ -46,6 +49,14 @@ class Operations:
             job, _ = txn.jobs.start(
                 command="reconnectHost", account_id=account_id, server_id=self.server_id, host_id=host_id, now=now
             )
+            txn.events.add(
+                "HOST.RECONNECT",
+                f"The agent of host {host.facts.name} is to connect anew",
+                now=now,
+                account_id=account_id,
+                server_id=self.server_id,
+                host_id=host_id,
+            )
             if host.status is HostStatus.UP and _is_up(txn, host, now):
                 payload = {"host_id": host_id, "server_id": host.server_id, "job": job.uuid}
                 txn.bus.publish(RECONNECT, payload, now)
@@ -58,12 +69,33 @@ class Operations:
     async def delete_host(self, host_id: HostId, account_id: int) -> bool:
         """Remove a host: its link is closed, and its GUID is refused from now on. False if it was gone already."""
         now = self._clock.seconds()
+        host = await self._store.read(lambda txn: txn.hosts.get(host_id))
+        if host is None or host.removed is not None:
+            return False
+        self._hooks.tell(lambda hook: hook.about_to_be_removed(host))
+
+        def work(txn: Transaction) -> Host | None:
+            if not txn.hosts.remove(host_id, self.server_id, account_id, now):
+                return None
+            txn.bus.publish(REMOVED, {"host_id": host_id}, now)
+            return txn.hosts.get(host_id)
+
+        removed = await self._store.run(work)
+        if removed is None:
+            return False
+        self._hooks.tell(lambda hook: hook.removed(removed))
+        return True
+
+    async def restore_host(self, host_id: HostId, account_id: int) -> bool:
+        """Lift the tombstone of a deleted host: its agent is admitted again. False if the host is not deleted."""
+        now = self._clock.seconds()
 
         def work(txn: Transaction) -> bool:
-            removed = txn.hosts.remove(host_id, self.server_id, account_id, now)
-            if removed:
-                txn.bus.publish(REMOVED, {"host_id": host_id}, now)
-            return removed
+            restored = txn.hosts.restore(host_id, self.server_id, account_id, now)
+            if restored:
+                # Nobody but the servers brings a direct host back.
+                txn.bus.publish(DIRECT, {"host_id": host_id}, now)
+            return restored
 
         return await self._store.run(work)
 
@@ -78,7 +110,12 @@ class Operations:
             await self._store.run(lambda txn: self._end(txn, job, "its agent left before it could be told", now))
             return
         attache.close("an operator asked for a new connection")
-        await self._store.run(lambda txn: txn.jobs.finish(job, JobStatus.SUCCEEDED, 0, {"host_id": host_id}, now))
+
+        def work(txn: Transaction) -> None:
+            txn.jobs.finish(job, JobStatus.SUCCEEDED, 0, {"host_id": host_id}, now)
+            txn.bus.publish(DIRECT, {"host_id": host_id}, now)
+
+        await self._store.run(work)
 
     @staticmethod
     def _end(txn: Transaction, job: str, reason: str, now: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.hooks import Hooks
@@ -35,6 +35,7 @@ class NewHost:
     cluster: Cluster
     resource: str
     """Dotted name of its resource's class."""
+    tags: tuple[str, ...] = ()
     direct: Mapping[str, str] | None = field(default=None, repr=False)
     """Properties for the resource, which runs inside a server then; None: the host has an agent."""
 
@@ -111,7 +112,8 @@ class Registration:
             found = txn.hosts.find(new.name)
             if found is not None and found.facts.name == new.name:
                 raise AlreadyExists(f"there is a host named {new.name} already")
-            host = txn.hosts.preregister(facts, location, direct, now)
+            host = evolve(txn.hosts.preregister(facts, location, direct, now), tags=new.tags)
+            txn.hosts.set_tags(host.id, new.tags)
             txn.events.add(
                 "HOST.ADD",
                 f"Host {new.name} was added",

@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.command_jobs import Order
+from cloudlb.agents.registration import Bundle, NewHost
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server, ServerState
 from cloudlb.domain.ports import Store
 from cloudlb.domain.resource_state import ResourceEvent
@@ -27,6 +28,13 @@ class HostOperations(Protocol):
 
     async def reconnect_host(self, host_id: HostId, account_id: int) -> Job: ...
     async def delete_host(self, host_id: HostId, account_id: int) -> bool: ...
+    async def restore_host(self, host_id: HostId, account_id: int) -> bool: ...
+
+
+class HostRegistration(Protocol):
+    """Hosts that are added; Registration of cloudlb.agents."""
+
+    async def add(self, new: NewHost, account_id: int) -> tuple[Host, Bundle | None]: ...
 
 
 class HostStates(Protocol):
@@ -58,6 +66,7 @@ class ApiContext:
     store: Store
     settings: SettingChanges
     operations: HostOperations
+    registration: HostRegistration
     resource_states: HostStates
     command_jobs: JobStarts
     membership: ServerStates

@@ -6,8 +6,19 @@ from collections.abc import Callable, Mapping
 
 from attrs import frozen
 
-from cloudlb.api.command import SUCCESS, Body, Call, Command, ListArguments, Success, page_listing, page_of, started
-from cloudlb.api.errors import unknown_entity
+from cloudlb.api.command import (
+    SUCCESS,
+    Body,
+    Call,
+    Command,
+    ListArguments,
+    Success,
+    page_listing,
+    page_of,
+    single,
+    started,
+)
+from cloudlb.api.errors import invalid_parameter, unknown_entity
 from cloudlb.api.schema import Date, Key, Long, date, optional, required, shown
 from cloudlb.api.servers import find_server
 from cloudlb.api.zones import CLOUD_MANAGED, find_cluster, find_pod, find_zone
@@ -40,6 +51,7 @@ class HostAnswer:
     cpuspeed: Long | None = shown("the CPU speed of the host, in MHz")
     memorytotal: Long | None = shown("the memory total of the host, in bytes")
     capabilities: str | None = shown("capabilities of the host")
+    hosttags: str | None = shown("comma-separated list of tags for the host")
     managementserverid: str | None = shown("the ID of the management server that the host is or was last on")
     managementservername: str | None = shown("the name of that management server")
     msid: Long | None = shown("the number of that management server")
@@ -82,6 +94,7 @@ def show_host(servers: Mapping[ServerId, Server]) -> Callable[[Host], HostAnswer
             cpuspeed=Long(facts.cpu_speed),
             memorytotal=Long(facts.memory),
             capabilities=facts.capabilities or None,
+            hosttags=",".join(host.tags) or None,
             managementserverid=server.uuid if server else None,
             managementservername=server.name if server else None,
             msid=Long(host.server_id) if host.server_id is not None else None,
@@ -180,6 +193,24 @@ async def _delete_host(call: Call, arguments: DeleteHost) -> Body:
     return SUCCESS
 
 
+@frozen(kw_only=True)
+class RestoreHost:
+    """Which host."""
+
+    id: Key = required("the ID of the deleted host")
+
+
+async def _restore_host(call: Call, arguments: RestoreHost) -> Body:
+    deleted = await call.store.read(lambda txn: txn.hosts.find_removed(arguments.id))
+    if deleted is None or not await call.context.operations.restore_host(deleted.id, call.account.id):
+        raise invalid_parameter("id", f"there is no deleted host with the id {arguments.id!r}")
+
+    def look(txn: Transaction) -> Body:
+        return single("host", show_host(servers_by_id(txn))(find_host(txn, arguments.id)))
+
+    return await call.store.read(look)
+
+
 COMMANDS = (
     Command(name="listHosts", description="Lists hosts.", arguments=ListHosts, answer=HostAnswer, run=_list_hosts),
     Command(
@@ -196,5 +227,12 @@ COMMANDS = (
         arguments=DeleteHost,
         answer=Success,
         run=_delete_host,
+    ),
+    Command(
+        name="restoreHost",
+        description="cloudlb's own: has the agent of a deleted host admitted again.",
+        arguments=RestoreHost,
+        answer=HostAnswer,
+        run=_restore_host,
     ),
 )

@@ -16,6 +16,7 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
+from cloudlb.agents.registration import Registration
 from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.sender import Sender
 from cloudlb.api.context import ApiContext
@@ -45,7 +46,8 @@ class ListeningTestCase(TestCase):
         await membership.join()
         self.addCleanup(lambda: Deferred.fromCoroutine(membership.leave()))
         directory, settings = Directory(bus), LiveSettings(database, bus, clock)
-        operations = Operations(database, bus, directory, clock)
+        operations = Operations(database, bus, directory, Hooks(), clock)
+        registration = Registration(database, settings, Hooks(), clock, random.Random(2), port=8250, ca_folder=None)
         resource_states = ResourceStates(database, bus, settings, directory, clock)
         sender = Sender(directory, settings, Hooks(), clock)
         command_jobs = CommandJobs(database, bus, directory, sender, settings, clock)
@@ -54,6 +56,7 @@ class ListeningTestCase(TestCase):
             store=database,
             settings=settings,
             operations=operations,
+            registration=registration,
             resource_states=resource_states,
             command_jobs=command_jobs,
             membership=membership,

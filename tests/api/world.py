@@ -25,6 +25,7 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.operations import Operations
+from cloudlb.agents.registration import Registration
 from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.sender import Sender
 from cloudlb.api.context import ApiContext
@@ -101,7 +102,10 @@ class ApiTestCase(SynchronousTestCase):
             database, self.clock, random.Random(1), name="alpha", address="127.0.0.1", port=8250
         )
         directory = Directory(bus)
-        operations = Operations(database, bus, directory, self.clock)
+        operations = Operations(database, bus, directory, Hooks(), self.clock)
+        self.registration = Registration(
+            database, settings, Hooks(), self.clock, random.Random(1), port=8250, ca_folder=self.ca_folder()
+        )
         resource_states = ResourceStates(database, bus, settings, directory, self.clock)
         sender = Sender(directory, settings, Hooks(), self.clock)
         command_jobs = CommandJobs(database, bus, directory, sender, settings, self.clock)
@@ -109,6 +113,7 @@ class ApiTestCase(SynchronousTestCase):
             store=database,
             settings=settings,
             operations=operations,
+            registration=self.registration,
             resource_states=resource_states,
             command_jobs=command_jobs,
             membership=self.membership,
@@ -121,12 +126,17 @@ class ApiTestCase(SynchronousTestCase):
             await self.membership.join()
             operations.server_id = resource_states.server_id = command_jobs.server_id = self.membership.own.id
             await bus.start()
+            self.registration.server_id = self.membership.own.id
 
         self.successResultOf(Deferred.fromCoroutine(start()))
         self.addCleanup(lambda: self.successResultOf(Deferred.fromCoroutine(database.stop())))
         self.account: Account = self.stored(
             lambda txn: txn.accounts.add(username="admin", api_key=API_KEY, secret_key=SECRET)
         )
+
+    def ca_folder(self) -> Path | None:
+        """Where the server has the key of its CA."""
+        return None
 
     def stored(self, work: Any) -> Any:
         """Run work in a transaction of its own."""
