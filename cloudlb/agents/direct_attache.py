@@ -36,11 +36,11 @@ _NO_SEQUENCE = -1
 class DirectAttacheOwner(Protocol):
     """What the attache of a direct host tells of."""
 
-    def heard(self, attache: DirectAttache) -> None:
+    def heard(self, attache: Attache) -> None:
         """The host gave a sign of life."""
         ...
 
-    def lost(self, attache: DirectAttache, reason: str) -> None:
+    def lost(self, attache: Attache, reason: str) -> None:
         """The attache has ended, and closed the resource; told once."""
         ...
 

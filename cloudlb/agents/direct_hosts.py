@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 from hashlib import blake2b
-from typing import Protocol
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -28,6 +27,7 @@ from twisted.logger import Logger
 
 from cloudlb._version import __version__
 from cloudlb.agents.attache import Attache
+from cloudlb.agents.direct_attache import DirectAttacheOwner
 from cloudlb.agents.direct_resources import CannotLoad, Loaded, Loader
 from cloudlb.agents.directory import ADMITTED, Directory
 from cloudlb.agents.disconnection import Disconnection
@@ -44,19 +44,6 @@ from cloudlb.domain.resource_state import ResourceState
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 from cloudlb.resource.threads import Threads
-
-
-class DirectAttacheOwner(Protocol):
-    """What the attache of a direct host tells of."""
-
-    def heard(self, attache: Attache) -> None:
-        """The host gave a sign of life."""
-        ...
-
-    def lost(self, attache: Attache, reason: str) -> None:
-        """The attache has ended, and closed the resource; told once."""
-        ...
-
 
 Attach = Callable[[str, Loaded, DirectAttacheOwner], Attache]
 """Makes what speaks for the host of a GUID, whose resource runs here. It closes the resource at its end."""

@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.attache import Attache
-from cloudlb.agents.direct_hosts import DirectAttacheOwner, DirectHosts
+from cloudlb.agents.direct_attache import DirectAttacheOwner
+from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.direct_resources import TIMEOUT, CannotLoad, Loaded
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
