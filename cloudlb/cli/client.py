@@ -30,6 +30,10 @@ def api_options(command: F) -> F:
     )(command)
 
 
+class Unreachable(click.ClickException):
+    """The server did not answer; what it was asked may be done all the same."""
+
+
 class Client:
     """Calls to one server's API. What goes wrong ends the command with a line that says what, and status 1."""
 
@@ -53,6 +57,14 @@ class Client:
         answer: Row = self._call(command, **parameters)
         return answer
 
+    def post(self, command: str, **parameters: Any) -> Row:
+        """The same, of a command whose parameters may be long or secret: they are in no URL."""
+        self._cs.method = "post"
+        try:
+            return self.call(command, **parameters)
+        finally:
+            self._cs.method = "get"
+
     def _call(self, command: str, **parameters: Any) -> Any:
         try:
             return getattr(self._cs, command)(**parameters)
@@ -61,7 +73,7 @@ class Client:
         except CloudStackException as error:
             raise click.ClickException(f"{self._endpoint}: {', '.join(map(str, error.args))}") from error
         except requests.RequestException as error:
-            raise click.ClickException(f"{self._endpoint} cannot be reached: {_reason(error)}") from error
+            raise Unreachable(f"{self._endpoint} cannot be reached: {_reason(error)}") from error
 
 
 def _read(config: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ COMMANDS: Mapping[str, str] = {
     "agents": "cloudlb.cli.agents:agents",
     "hosts": "cloudlb.cli.hosts:hosts",
     "servers": "cloudlb.cli.servers:servers",
+    "send": "cloudlb.cli.send:send",
+    "maintenance": "cloudlb.cli.maintenance:maintenance",
     "states": "cloudlb.cli.states:states",
     "settings": "cloudlb.cli.settings:settings",
     "set": "cloudlb.cli.settings:set_value",

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
 
 import click
 
 from cloudlb.cli.client import Client, Row, Unreachable, api_options
+from cloudlb.cli.jobs import wait_for_job
 from cloudlb.cli.tables import print_json, print_table
-
-FIRST_PAUSE = 0.05
-LAST_PAUSE = 1.0
-"""Seconds between looks at the job, which grow from the one to the other."""
-PROGRESS_INTERVAL = 5.0
-"""Seconds between lines that say that it takes its time."""
-PATIENCE = 30.0
-"""Seconds that the server may be away while its answer is waited for."""
-INTERRUPTED = 130
-"""The exit status of a shell's command after Ctrl-C."""
 
 _EVERY_ANSWER = ("contextMap", "wait", "bypassHostMaintenance", "result", "details")
 """Fields that say nothing, or that are shown before the others."""
@@ -59,7 +48,7 @@ def send(
         raise click.ClickException(
             f"{error.message}. Whether the command was taken is not known; {again}, there or on another server"
         ) from error
-    result = _wait(client, started["jobid"], host)
+    result = wait_for_job(client, started["jobid"], f"{host} has not answered")
     if as_json:
         print_json([result])
     else:
@@ -78,42 +67,6 @@ def _compact(arguments: str | None) -> str | None:
         return json.dumps(json.loads(arguments), separators=(",", ":"))
     except ValueError as error:
         raise click.BadParameter(f"{error}", param_hint="JSON") from error
-
-
-def _wait(client: Client, job: str, host: str) -> Row:
-    """Wait until a job has ended; its result, if that is an answer."""
-    lookup = f"cs queryAsyncJobResult jobid={job}"
-    began = told = heard = time.monotonic()
-    pause = FIRST_PAUSE
-    try:
-        while True:
-            now = time.monotonic()
-            if now - told >= PROGRESS_INTERVAL:
-                told = now
-                click.echo(f"job {job}: {host} has not answered for {now - began:.0f} s", err=True)
-            try:
-                state = client.call("queryAsyncJobResult", jobid=job)
-            except Unreachable as error:
-                if now - heard > PATIENCE:
-                    raise click.ClickException(
-                        f"{error.message}. The job goes on; ask another server: {lookup}"
-                    ) from error
-            else:
-                heard = time.monotonic()
-                if state["jobstatus"]:
-                    return _result(state)
-            time.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
-    except KeyboardInterrupt:
-        click.echo(f"The job goes on; see how it ends with: {lookup}", err=True)
-        sys.exit(INTERRUPTED)
-
-
-def _result(state: Row) -> Row:
-    result: Row = state["jobresult"]
-    if state["jobresultcode"]:
-        raise click.ClickException(str(result["errortext"]))
-    return result
 
 
 def _rows(result: Row) -> list[tuple[str, object]]:

@@ -1,0 +1,60 @@
+"""Waiting for a job that a command has started."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from cloudlb.cli.client import Client, Row, Unreachable
+
+FIRST_PAUSE = 0.05
+LAST_PAUSE = 1.0
+"""Seconds between looks at the job, which grow from the one to the other."""
+PROGRESS_INTERVAL = 5.0
+"""Seconds between lines that say that it takes its time."""
+PATIENCE = 30.0
+"""Seconds that the server may be away while its answer is waited for."""
+INTERRUPTED = 130
+"""The exit status of a shell's command after Ctrl-C."""
+
+
+def wait_for_job(client: Client, job: str, waiting: str) -> Row:
+    """Wait until a job has ended; its result.
+
+    A job that has failed ends the command with the reason, and status 1. Every now and then a line on stderr says what
+    is waited for: ``waiting``, as in "agent-1 has not answered".
+    """
+    lookup = f"cs queryAsyncJobResult jobid={job}"
+    began = told = heard = time.monotonic()
+    pause = FIRST_PAUSE
+    try:
+        while True:
+            now = time.monotonic()
+            if now - told >= PROGRESS_INTERVAL:
+                told = now
+                click.echo(f"job {job}: {waiting} for {now - began:.0f} s", err=True)
+            try:
+                state = client.call("queryAsyncJobResult", jobid=job)
+            except Unreachable as error:
+                if now - heard > PATIENCE:
+                    raise click.ClickException(
+                        f"{error.message}. The job goes on; ask another server: {lookup}"
+                    ) from error
+            else:
+                heard = time.monotonic()
+                if state["jobstatus"]:
+                    return _result(state)
+            time.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE)
+    except KeyboardInterrupt:
+        click.echo(f"The job goes on; see how it ends with: {lookup}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _result(state: Row) -> Row:
+    result: Row = state["jobresult"]
+    if state["jobresultcode"]:
+        raise click.ClickException(str(result["errortext"]))
+    return result

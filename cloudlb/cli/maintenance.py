@@ -1,0 +1,50 @@
+"""`cloudlb maintenance`: prepareHostForMaintenance and cancelHostMaintenance, with their jobs waited for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cloudlb.cli.client import Client, api_options
+from cloudlb.cli.hosts import find_host
+from cloudlb.cli.jobs import wait_for_job
+from cloudlb.cli.tables import print_json
+
+
+@click.group()
+def maintenance() -> None:
+    """Take hosts out of use to work on them, and back.
+
+    HOST is a name, an id or a uuid.
+    """
+
+
+@maintenance.command()
+@click.argument("host")
+@api_options
+def prepare(host: str, config: Path | None, as_json: bool) -> None:
+    """Have HOST emptied, and wait until no VM is left on it.
+
+    VMs are not moved: that is for whoever placed them. The exit status is 0 only if the host is in maintenance. Ctrl-C
+    ends the waiting and nothing else; see `cloudlb maintenance cancel`.
+    """
+    _do("prepareHostForMaintenance", host, f"{host} is not empty yet, and waited for", config, as_json)
+
+
+@maintenance.command()
+@click.argument("host")
+@api_options
+def cancel(host: str, config: Path | None, as_json: bool) -> None:
+    """Take HOST back into use, from maintenance or from the way there."""
+    _do("cancelHostMaintenance", host, f"{host} is waited for", config, as_json)
+
+
+def _do(command: str, host: str, waiting: str, config: Path | None, as_json: bool) -> None:
+    client = Client(config)
+    started = client.call(command, id=find_host(client, host))
+    row = wait_for_job(client, started["jobid"], waiting)["host"]
+    if as_json:
+        print_json([row])
+    else:
+        click.echo(f"{row['name']}: {row['resourcestate']}")
