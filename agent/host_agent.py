@@ -158,6 +158,8 @@ class HostAgent:
         except Exception:  # noqa: BLE001 - a resource must not cost the host its server
             self._log.failure("The resource of {name} cannot say how the host is", name=self._config.name)
             ping = PingCommand(host_type="Routing", host_id=session.host_id)
+        if self._journal.unread:
+            self._recall()
         return evolve(ping, command_infos=self._journal.infos()) if session.is_cloudlb else ping
 
     def execute(
@@ -277,7 +279,8 @@ class HostAgent:
     # Our own.
 
     def _recall(self) -> None:
-        spawn(self._journal.recall(), self._log, "read the journal").addCallback(lambda _: self.unanswered())
+        recalled = spawn(self._journal.recall(), self._log, "read the journal")
+        recalled.addCallback(lambda _: None if self._journal.unread else self.unanswered())
 
     def _open(self, address: str, *, patience: float, transferred: bool) -> Session:
         session = Session(

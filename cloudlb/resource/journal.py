@@ -108,19 +108,28 @@ class Journal:
         self._unwritten: dict[str, Entry | None] = {}
         """Changes that a fault has kept from the file; the next ones take them along."""
         self._faults = SparseLog(clock, self._log)
+        self._said = ""
+        """The last fault of reading."""
 
     @property
     def untold(self) -> bool:
         """Whether there is anything that no server has acknowledged, waiting, under way or ended."""
         return bool(self._untold)
 
+    @property
+    def unread(self) -> bool:
+        """Whether a file is there that has not been read."""
+        return not self._open and self._file.exists()
+
     async def recall(self) -> None:
-        """Read what an earlier process left behind, if there is a file; a fault is logged and tried again later."""
-        if not self._open and self._file.exists():
+        """Read what an earlier process left behind, if there is a file; a fault is logged once, and tried again."""
+        if self.unread:
             try:
                 await self._opened()
             except JournalFault as fault:
-                self._log.error("{fault}. Commands that change something are refused", fault=str(fault))
+                if str(fault) != self._said:
+                    self._log.error("{fault}. Commands that change something are refused", fault=str(fault))
+                self._said = str(fault)
 
     async def close(self) -> None:
         """Let go of the file once what is being written is there."""
@@ -213,7 +222,7 @@ class Journal:
 
         While a file is there that has not been read, its only element has the state UNREAD and no id.
         """
-        if not self._open and self._file.exists():
+        if self.unread:
             return (CommandInfo(state=UNREAD),)
         told: list[Entry] = []
         size = containers = 0

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 VERSION = 1
 """Of the file's layout; it stands in the file."""
-PATIENCE = 1.0
+PATIENCE = 0.1
 """Seconds to wait for another process to let go of the file."""
 
 _LAYOUT = f"""
@@ -144,6 +144,8 @@ class SqliteFile(JournalFile):
         # The calls come from any thread, one at a time.
         connection = sqlite3.connect(self._path, timeout=PATIENCE, check_same_thread=False)
         try:
+            # Exclusive: a second agent with the same file would carry out what this one has begun.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             [[version]] = connection.execute("PRAGMA user_version")
             if version not in (0, VERSION):
                 raise sqlite3.DatabaseError(f"its layout is {version}, and this agent knows {VERSION}")

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from agent.resources.simulator import SimulatorResource
 from cloudlb.resource.interface import COMMAND_ID, Answer, Command, Opaque
+from cloudlb.resource.journal_file import Entry, SqliteFile
 from cloudlb.wire import CancelCommand, PingAnswer
 from tests.agent.log_lines import LogLines
 from tests.agent.scripted_server import Connection, PlainChannel, World
@@ -160,6 +161,21 @@ class JournalledTests(SynchronousTestCase):
             assert isinstance(answer, Answer)
             self.assertIs(answer.result, result)
             self.assertEqual(str(journal) in (answer.details or ""), not result)
+        self.world.advance(200)
+        pings = self.told(self.connection)
+        self.assertEqual(pings, [[(None, "UNREAD")]] * len(pings))
+        self.assertIn(len(pings), (3, 4))
+        self.assertEqual(len(log.lines("error")), 1)
+
+    def test_mended_file(self) -> None:
+        """A file that another process had open is read with the next ping after that has let go of it."""
+        other = SqliteFile(self.world.folder / "agent.journal")
+        other.read()
+        other.write([Entry("a", "com.example.Change", 1, 0, 0.0)], [])
+        self.world.agent()
+        other.close()
+        self.world.advance(70)
+        self.assertEqual(self.told(self.connection)[-1], [("a", "INTERRUPTED")])
 
     def test_cancelled(self) -> None:
         """CancelCommand names the sequence of a request of the same server, and stops it."""
