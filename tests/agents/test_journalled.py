@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.agents.journalled import LINK, is_journalled
+from cloudlb.agents.journalled import CHANGES, LINK, QUERIES, is_journalled
 from cloudlb.wire import Command
 from cloudlb.wire.vocabulary import _names
+
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 
 
 class JournalledTests(SynchronousTestCase):
@@ -32,6 +36,12 @@ class JournalledTests(SynchronousTestCase):
         for name in [*LINK, "StartupRoutingCommand", "StartupCommand", "AgentControlCommand"]:
             self.assertFalse(is_journalled(name), name)
         self.assertTrue(is_journalled("MigrateCommand"))
+
+    def test_documented(self) -> None:
+        """Operators read of every exception."""
+        text = DOCUMENT.read_text(encoding="utf-8")
+        for name in [*QUERIES, *LINK, *CHANGES]:
+            self.assertIn(f"`{name}`", text)
 
     def test_of_our_own_classes(self) -> None:
         """Exactly these; a new one is to be thought about."""
