@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
+from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.command_jobs import CommandJobs
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
@@ -113,6 +114,7 @@ class Server(Service):
         self.claims = Claims(database, self.settings, reactor)
         half_open = HalfOpen(reactor, config.max_half_open, config.max_half_open_per_address)
         self.refusals = Refusals(database, reactor, half_open)
+        self.concerns = Concerns(database, self.settings, self.directory, reactor)
         self.admission = Admission(
             self.settings,
             self.claims,
@@ -123,6 +125,7 @@ class Server(Service):
             self.hooks,
             self.refusals,
             Room(reactor, half_open),
+            self.concerns,
             reactor,
             rng,
             max_message=config.max_message,
@@ -188,6 +191,7 @@ class Server(Service):
             self.orphans.start()
             self.overdue.start()
             await self.bereaved.start()
+            self.concerns.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
@@ -227,6 +231,7 @@ class Server(Service):
         self.orphans.stop()
         self.listener.close()
         await self.admission.stop()
+        self.concerns.stop()
         await self._try("write how commands ended", self.command_jobs.stop())
         self.sender.stop()
         await self._try("write who was refused", self.refusals.stop())

@@ -30,6 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cloudlb.agents.claims import Claim, Claims
+from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandError
@@ -43,6 +44,7 @@ from cloudlb.agents.room import RETRY_AFTER, Room
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.ports import Refused, StoreUnavailable
+from cloudlb.net.certificate_names import certificate_end
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
@@ -80,6 +82,7 @@ class Admission:
         disconnection: Disconnection,
         lists: Lists,
         hooks: Hooks,
+        concerns: Concerns,
         refusals: Refusals,
         room: Room,
         clock: IReactorTime,
@@ -94,6 +97,7 @@ class Admission:
         self._disconnection = disconnection
         self._lists = lists
         self._hooks = hooks
+        self._concerns = concerns
         self._refusals = refusals
         self._room = room
         self._clock = clock
@@ -138,6 +142,8 @@ class Admission:
             held=introduction.held,
             max_message=self._max_message,
         )
+        certificate = link.channel.peer_certificate
+        attache.certificate_end = certificate_end(certificate) if certificate is not None else None
         link.owner = attache
         self._attaches.add(attache)
         self._disconnection.liveness.heard(attache)
@@ -163,6 +169,12 @@ class Admission:
     def avoid_list(self) -> tuple[str, ...]:
         """Servers known to be down."""
         return self._lists.avoid_list()
+
+    def pinged(self, attache: LinkAttache, *, gateway: bool) -> bool:
+        """Look at the little of a ping that matters to every host."""
+        if not gateway:
+            self._concerns.gateway_lost(attache)
+        return self._disconnection.liveness.wants_restart(attache)
 
     def misbehaved(self, attache: LinkAttache, what: str) -> None:
         """Note what an agent can repeat at will."""
@@ -259,6 +271,9 @@ class Admission:
         if isinstance(claim, Refused):
             self._refuse(attache, claim.reason)
             return False
+        if claim.new:
+            host = claim.host
+            self._hooks.tell(lambda hook: hook.host_added(host))
         attache.admit(claim.host, claim.rank)
         if not attache.connected:
             self._disconnection.lost(attache, "the link was lost while the host was admitted")
@@ -305,6 +320,7 @@ class Admission:
             "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session
         )
         self._hooks.tell(lambda hook: hook.connected(attache.host))
+        self._concerns.up(attache)
         self._lists.check(attache)
 
     def _refuse(self, attache: LinkAttache, reason: str) -> None:

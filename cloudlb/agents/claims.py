@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -29,6 +29,8 @@ class Claim:
     rank: int
     algorithm: Algorithm
     """The one that the rank was looked up for."""
+    new: bool = False
+    """Nobody knew of the host before its agent came."""
 
 
 class Claims:
@@ -74,16 +76,16 @@ class Claims:
         """Look the rank up again while the algorithm keeps changing under the database's work."""
         try:
             while claim.algorithm is not self._settings.current.algorithm:
-                claim = await self._look_up(claim.host)
+                claim = await self._look_up(claim)
         except StoreUnavailable:
             # The session has begun, which matters more; the list is looked at again when the settings are.
             self.log.warn("the place of {host} is not known for now", host=claim.host.facts.name)
         return claim
 
-    async def _look_up(self, host: Host) -> Claim:
+    async def _look_up(self, claim: Claim) -> Claim:
         algorithm = self._settings.current.algorithm
-        places = await self._store.read(lambda txn: _places(txn, algorithm, [host]))
-        return Claim(host, places.get(host.id, 0), algorithm)
+        places = await self._store.read(lambda txn: _places(txn, algorithm, [claim.host]))
+        return evolve(claim, rank=places.get(claim.host.id, 0), algorithm=algorithm)
 
     async def _write(self, rows: list[Admission]) -> Sequence[Claim | Refused]:
         algorithm, now = self._settings.current.algorithm, self._clock.seconds()
@@ -96,7 +98,9 @@ class Claims:
                 sessions = {str(host.id): host.session for host in hosts}
                 txn.bus.publish(ADMITTED, {"server_id": self.server_id, "hosts": sessions}, now)
             return [
-                Claim(result, places.get(result.id, 0), algorithm) if isinstance(result, Host) else result
+                Claim(result, places.get(result.id, 0), algorithm, new=result.session == 1 and result.created == now)
+                if isinstance(result, Host)
+                else result
                 for result in results
             ]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
 
-MAX_MESSAGE = 1024
-"""Bytes of whatever an agent says that ought to wait."""
+MAX_MESSAGE = 2**16
+"""Bytes of a message of an agent that waits: CloudStack's pings from its StartupAnswer on."""
 
 
 class Held:
@@ -34,7 +34,7 @@ class Held:
         raise AssertionError("a held link is established")
 
     def message_received(self, link: LinkProtocol, message: bytes) -> None:
-        """Ignore it: an agent that waits for its answer has nothing to say."""
+        """Ignore it."""
 
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """Forget it."""

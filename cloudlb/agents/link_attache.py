@@ -68,6 +68,10 @@ class LinkAttacheOwner(Protocol):
         """The agent sent what makes no sense."""
         ...
 
+    def pinged(self, attache: LinkAttache, *, gateway: bool) -> bool:
+        """The agent has pinged, and reaches its gateway or not; whether it is to introduce itself again."""
+        ...
+
     def started_again(self, attache: LinkAttache, header: Header, startups: Sequence[StartupCommand]) -> None:
         """The agent sent StartupCommands on the link that had been admitted."""
         ...
@@ -108,6 +112,10 @@ class LinkAttache(Attache):
         """The agent got a list whose head was down; it is sent there when the server comes up."""
         self.avoided: tuple[str, ...] = ()
         """The servers that the agent was told to avoid last."""
+        self.certificate_end: float | None = None
+        """When the certificate that the agent showed ends; None: it showed none."""
+        self.gateway_alert = float("-inf")
+        """When the alert was raised last that the host does not reach its gateway."""
         self._owner = owner
         self._server_id = server_id
         self._max_message = max_message
@@ -186,7 +194,11 @@ class LinkAttache(Attache):
             self._watcher(watched)
         self.avoided = self._owner.avoid_list()
         settled = self._settled(element)
-        ping = PingAnswer(command=element.fields, avoid_ms_list=self.avoided, reconcile_commands=settled)
+        # What makes no sense there is as good as true.
+        restart = self._owner.pinged(self, gateway=element.fields.get("_gatewayAccessible") is not False)
+        ping = PingAnswer(
+            command=element.fields, send_startup=restart, avoid_ms_list=self.avoided, reconcile_commands=settled
+        )
         self.answer(header, [ping])
 
     def _settled(self, element: Opaque) -> tuple[str, ...]:

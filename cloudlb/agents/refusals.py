@@ -77,8 +77,10 @@ class Refusals:
     async def stop(self) -> None:
         """Let go of those who wait, and write what is left."""
         self._batches.stop()
-        for held in list(self._held):
-            held.link.abort("the server is stopping")
+        held, self._held = self._held, {}
+        for one, timer in held.items():
+            timer.cancel()
+            one.link.abort("the server is stopping")
         await self.write()
 
     def refuse(self, link: LinkProtocol, packet: bytes, guid: str, reason: str) -> None:

@@ -62,7 +62,8 @@ class Room:
     def stop(self) -> None:
         """Let go of those who wait."""
         self._disarm()
-        for held in list(self._waiting):
+        waiting, self._waiting = self._waiting, OrderedDict()
+        for held in waiting:
             held.link.abort("the server is stopping")
 
     def _gone(self, held: Held) -> None:

@@ -83,7 +83,7 @@ class HostRows(Protocol):
         Refused, with a reason that names the thing, and changing nothing, are: an unknown zone, a pod that is not in
         that zone and a cluster that is not in that pod; a hypervisor host (type Routing) without pod or cluster, which
         system VMs may lack; a cluster of another hypervisor or architecture, where both sides name one; a GUID whose
-        host was deleted, or stands elsewhere; facts that do not fit their columns.
+        host was deleted, is in the resource state Error, or stands elsewhere; facts that do not fit their columns.
         """
         ...
 

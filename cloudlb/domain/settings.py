@@ -64,6 +64,7 @@ DIRECT_AGENT_LOAD_SIZE = "direct.agent.load.size"
 DIRECT_AGENT_SCAN_INTERVAL = "direct.agent.scan.interval"
 EVENT_PURGE_DELAY = "event.purge.delay"
 ALERT_PURGE_DELAY = "alert.purge.delay"
+CERTIFICATE_ALERT = "ca.framework.cert.expiry.alert.period"
 AUTH_STRICTNESS = "ca.plugin.root.auth.strictness"
 
 SETTINGS: Mapping[str, Setting] = {
@@ -100,7 +101,7 @@ SETTINGS: Mapping[str, Setting] = {
             name=PING_INTERVAL,
             default="60",
             category="Advanced",
-            description="Seconds between an agent's pings. Agents take a new value with their next connection.",
+            description="Seconds between an agent's pings. CloudStack's agents take a new value with their next link.",
             type="Number",
             check=checks.whole(1, most=checks.MAX_PING_INTERVAL),
         ),
@@ -191,6 +192,14 @@ SETTINGS: Mapping[str, Setting] = {
             default="90",
             category="Advanced",
             description="Days that alerts are kept; 0: for ever.",
+            type="Number",
+            check=checks.whole(0, most=36_500, unit="days"),
+        ),
+        Setting(
+            name=CERTIFICATE_ALERT,
+            default="15",
+            category="Advanced",
+            description="Days before the end of an agent's certificate from which there is an alert; 0: never.",
             type="Number",
             check=checks.whole(0, most=36_500, unit="days"),
         ),
@@ -321,6 +330,11 @@ class Settings:
     def alert_purge_delay(self) -> int:
         """Days that alerts are kept, 0 for ever."""
         return int(self.value(ALERT_PURGE_DELAY))
+
+    @property
+    def certificate_alert(self) -> int:
+        """Days before the end of an agent's certificate from which there is an alert, 0 for never."""
+        return int(self.value(CERTIFICATE_ALERT))
 
     @property
     def auth_strictness(self) -> bool:

@@ -72,6 +72,14 @@ def certificate_guid(certificate: bytes) -> str | None:
         return None
 
 
+def certificate_end(certificate: bytes) -> float | None:
+    """When a certificate (DER) ends, in seconds since the epoch; None if it does not say."""
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    except ValueError:
+        return None
+
+
 def fits(guid: str, wire_guid: str, resource_name: str) -> bool:
     """Tell whether the holder of a certificate for ``guid`` may speak for a host.
 

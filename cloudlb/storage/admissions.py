@@ -187,6 +187,8 @@ def _admitted(known: Host, asked: Admission, wanted: Site) -> Host | Refused:
     guid = asked.facts.guid
     if known.removed is not None:
         return Refused(reason=f"host {guid!r} was deleted")
+    if known.resource_state is ResourceState.ERROR:
+        return Refused(reason=f"host {guid!r} is in the resource state Error, out of which an operator deletes it")
     stands = Site(known.zone, known.pod, known.cluster)
     if stands != wanted:
         return Refused(reason=f"host {guid!r} stands in {stands} and cannot come back in {wanted}")

@@ -45,19 +45,27 @@ class FakeChannel:
     is_cloudlb: bool = True
 
 
+class _Newcomer:
+    """Owns a link until admission does."""
+
+    def link_lost(self, link: FakeLink, reason: str) -> None:
+        """Let it go."""
+
+
 @define(eq=False)
 class FakeLink:
     """What an attache sees of a link: it keeps what was sent."""
 
     channel: FakeChannel = field(factory=FakeChannel)
     peer_address: str = "127.0.0.9"
+    max_message: int = MAX_MESSAGE
     sent: list[bytes] = field(factory=list)
     unsent: int = 0
     ended: str | None = None
     """Why the server closed it."""
     lost: bool = False
     """Whether its owner was told that it is gone."""
-    owner: object = None
+    owner: object = field(factory=_Newcomer)
 
     def send(self, message: bytes) -> None:
         assert self.ended is None, "sent on a closed link"

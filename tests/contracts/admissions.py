@@ -226,6 +226,17 @@ class AdmissionContract(StoreContract):
         assert removed is not None
         self.assertEqual((removed.session, removed.removed), (Session(2), 5.0))
 
+    def test_error(self) -> None:
+        """A host whose resource is in error is not let in."""
+        asked = admission("a", self.location)
+        host = self.write(lambda txn: txn.hosts.preregister(asked.facts, self.location, None, 1.0))
+        self.write(
+            lambda txn: txn.hosts.change_resource_state(
+                host.id, ResourceEvent.ERROR, server_id=SERVER, account_id=None, reason="it broke", now=2.0
+            )
+        )
+        self.assertIn("'a' is in the resource state Error", self.refusal(asked))
+
     def test_facts_that_no_column_takes(self) -> None:
         """A value beyond its column is refused with its name, and fails nobody else's admission."""
         facts = admission("a", self.location).facts
