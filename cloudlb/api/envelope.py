@@ -19,6 +19,9 @@ _CS_ERROR_CODE = 9999
 """CloudStack's second code, which says nothing [CSExceptionErrorCode]."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_NOT_A_NAME = re.compile(r"[^\w.-]", re.ASCII)
+_BEGINS_A_NAME = re.compile(r"[A-Za-z_]")
+
 
 @frozen
 class Written:
@@ -56,10 +59,16 @@ def write(envelope: str, body: Mapping[str, Any], response: str) -> Written:
 def _fill(parent: ET.Element, content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         for item in value if isinstance(value, list) else [value]:
-            element = ET.SubElement(parent, name)
+            element = ET.SubElement(parent, _element_name(name))
             if isinstance(item, Mapping):
                 _fill(element, item)
             else:
                 text = str(item).lower() if isinstance(item, bool) else str(item)
                 # Names come from agents; what XML cannot hold must not make the whole answer unreadable.
                 element.text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _element_name(name: str) -> str:
+    """A key as the name of an element; keys come from agents, too."""
+    fitting = _NOT_A_NAME.sub("_", name)
+    return fitting if _BEGINS_A_NAME.match(fitting) else f"_{fitting}"

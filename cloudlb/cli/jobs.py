@@ -8,6 +8,7 @@ import time
 import click
 
 from cloudlb.cli.client import Client, Row, Unreachable
+from cloudlb.cli.tables import printable
 
 FIRST_PAUSE = 0.05
 LAST_PAUSE = 1.0
@@ -56,5 +57,5 @@ def wait_for_job(client: Client, job: str, waiting: str) -> Row:
 def _result(state: Row) -> Row:
     result: Row = state["jobresult"]
     if state["jobresultcode"]:
-        raise click.ClickException(str(result["errortext"]))
+        raise click.ClickException(printable(str(result["errortext"])))
     return result

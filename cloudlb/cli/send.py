@@ -9,7 +9,7 @@ import click
 
 from cloudlb.cli.client import Client, Row, Unreachable, api_options
 from cloudlb.cli.jobs import wait_for_job
-from cloudlb.cli.tables import print_json, print_table
+from cloudlb.cli.tables import print_json, print_table, printable
 
 _EVERY_ANSWER = ("contextMap", "wait", "bypassHostMaintenance", "result", "details")
 """Fields that say nothing, or that are shown before the others."""
@@ -54,9 +54,8 @@ def send(
     else:
         print_table(("FIELD", "VALUE"), _rows(result), wraps="VALUE")
     if not result["result"]:
-        raise click.ClickException(
-            f"{host} answered that {command} failed: {result.get('details') or 'no reason given'}"
-        )
+        reason = printable(str(result.get("details") or "no reason given"))
+        raise click.ClickException(f"{host} answered that {command} failed: {reason}")
 
 
 def _compact(arguments: str | None) -> str | None:

@@ -34,7 +34,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, wr
     for heading in headings:
         table.add_column(heading, no_wrap=heading != wraps, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_printable("" if cell is None else str(cell))) for cell in row))
+        table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in row))
     Console(file=sys.stdout, width=None if terminal else _ENDLESS).print(table)
 
 
@@ -43,6 +43,6 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _printable(text: str) -> str:
-    """Names come from agents: what they hold must not command the terminal."""
+def printable(text: str) -> str:
+    """A text without what could command the terminal: names, and more, come from agents."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

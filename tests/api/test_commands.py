@@ -23,6 +23,7 @@ COMMANDS = {
     "queryAsyncJobResult",
     "reconnectHost",
     "resetConfiguration",
+    "sendCommand",
     "updateConfiguration",
     "updateHost",
 }
@@ -32,6 +33,7 @@ ASYNCHRONOUS = {
     "declareHostAsDegraded",
     "prepareHostForMaintenance",
     "reconnectHost",
+    "sendCommand",
 }
 
 
