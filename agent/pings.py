@@ -22,7 +22,7 @@ class Pings:
             retries: unanswered pings that mean lost, at least 1.
             first_at: when the first ping is due.
         """
-        self._interval = interval
+        self.interval = interval
         self._retries = retries
         self._next_at = first_at
         self._last_at = first_at
@@ -42,7 +42,7 @@ class Pings:
         """Note a ping."""
         self._unanswered.append(sequence)
         self._last_at = now
-        self._next_at = now + self._interval / self._retries
+        self._next_at = now + self.interval / self._retries
 
     def answered(self, sequence: int) -> bool:
         """Note an answer; False if it answers no ping. It vouches for the earlier pings, not for later ones."""
@@ -51,5 +51,5 @@ class Pings:
         while self._unanswered.popleft() != sequence:
             pass
         if not self._unanswered:
-            self._next_at = self._last_at + self._interval
+            self._next_at = self._last_at + self.interval
         return True

@@ -338,6 +338,9 @@ class Session:
                 named=answer.ping_interval,
                 seconds=self.ping_interval,
             )
+        if self.phase is Phase.UP and self._pings is not None and self._pings.interval != self.ping_interval:
+            self._stop_timer()
+            self._begin_pings()
 
     def _refused(self, reason: str) -> None:
         self._owner.session_refused(self, reason[:MAX_TEXT])

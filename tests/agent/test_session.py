@@ -153,6 +153,20 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.connection.startups[1].host_id, 7)
         self.assertEqual(self.world.on, "10.0.1.1")
 
+    def test_new_interval(self) -> None:
+        """Starting over, the agent takes a new ping interval, longer or shorter, and keeps one rhythm."""
+        self.world.agent()
+        for interval in (10, 100):
+            self.script.startup_answer = StartupAnswer(ping_interval=interval)
+            self.script.ping_answer = PingAnswer(send_startup=True)
+            self.world.advance(60)
+            self.script.ping_answer = PingAnswer()
+            self.world.advance(100)
+            before = len(self.connection.pings)
+            self.world.advance(1000)
+            self.assertEqual(len(self.connection.pings) - before, 1000 // interval)
+        self.assertEqual(self.world.on, "10.0.1.1")
+
     def test_list_in_ready(self) -> None:
         """A list in ReadyCommand is written to the file."""
         self.script.ready = ReadyCommand(
