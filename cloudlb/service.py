@@ -20,7 +20,8 @@ from cloudlb.agents.command_jobs import CommandJobs
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.hooks import Hooks
-from cloudlb.agents.investigation import Investigators
+from cloudlb.agents.investigation import Investigators, Means
+from cloudlb.agents.investigators import built_in
 from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
@@ -102,7 +103,8 @@ class Server(Service):
         self.directory = Directory(self.bus)
         self.sender = Sender(self.directory, self.settings, self.hooks, reactor)
         self.statuses = Statuses(database, reactor)
-        self.investigators = Investigators(database, self.settings, reactor, rng, {})
+        self._means = Means(store=database, sender=self.sender, reactor=reactor)
+        self.investigators = Investigators(database, self.settings, reactor, rng, built_in(self._means))
         self.disconnection = Disconnection(
             database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor
         )
@@ -174,6 +176,7 @@ class Server(Service):
     async def _start(self) -> None:
         try:
             self.hooks.load()
+            self.investigators.load(self._means)
             await self.database.start()
             await self.membership.join()
             own = self.membership.own.id

@@ -13,6 +13,7 @@ from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.resource_state import ResourceState
+from cloudlb.domain.settings import Settings
 from cloudlb.wire import (
     AgentControlAnswer,
     AgentControlCommand,
@@ -237,12 +238,12 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual(self.fixture.host(1).last_heard, heard)
 
     def test_a_silent_agent_is_dropped(self) -> None:
-        """After two and a half ping intervals, and no earlier."""
+        """After two and a half ping intervals, and no earlier, it is investigated, and then dropped."""
         link = self.fixture.startup(1)
         self.make_ready(link)
         self.fixture.advance(149)
         self.assertIsNone(link.ended)
-        self.fixture.advance(3)
+        self.fixture.advance(2 + Settings().investigator_timeout)
         self.assertIn("no ping", link.ended or "")
         link.lose()
 

@@ -9,7 +9,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
 from cloudlb.agents.errors import AgentUnavailable
-from cloudlb.domain.settings import LB_ALGORITHM
+from cloudlb.domain.settings import LB_ALGORITHM, Settings
 from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand
 from tests.scenarios.case import WorldCase
 from tests.support.world import PORT, AgentProcess, World
@@ -150,7 +150,8 @@ class AgentTests(WorldCase):
             agent = world.agents[2]
             world.advance(2 * PING)
             fault(world, agent)
-            world.advance(PING * PING_TIMEOUT + 2)
+            # An investigator asks the agent itself, for as long as it may.
+            world.advance(PING * PING_TIMEOUT + Settings().investigator_timeout + 2)
             self.assertEqual((world.row(agent).status.value, world.believers(agent)), ("Disconnected", []))
             world.thaw(agent)
             world.network.heal()
