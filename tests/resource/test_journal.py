@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -343,30 +344,44 @@ class JournalTests(SynchronousTestCase):
         self.assertFalse(self.file.exists())
         self.assertEqual(self.journal.infos(), ())
 
-    def test_slow_disk(self) -> None:
-        """While the disk is at work, the command waits; who repeats it waits for its end."""
-        disk: list[Any] = []
+    def slow_disk(self) -> tuple[Callable[[], None], list[Deferred[Answer | UnderWay | None]]]:
+        """Two requests begin the same command on a disk that works when the test says so."""
+        disk: list[tuple[Callable[[], None], Deferred[None]]] = []
 
-        def later(work: Any) -> Deferred[None]:
-            done: Deferred[None] = Deferred()
-            disk.append((work, done))
-            return done
+        def later(work: Callable[[], None]) -> Deferred[None]:
+            disk.append((work, Deferred()))
+            return disk[-1][1]
 
         def turn() -> None:
             work, done = disk.pop(0)
-            work()
-            done.callback(None)
+            maybeDeferred(work).chainDeferred(done)
 
         self.journal = Journal(self.file, self.clock, later)
         both = [Deferred.fromCoroutine(self.journal.begin("a", NAME, sequence=1, wait=0)) for _ in range(2)]
         self.assertEqual([each.called for each in both], [False, False])
         turn()
-        [repeated] = [each for each in both if each.called]
+        both.sort(key=lambda each: each.called)
+        return turn, both
+
+    def test_slow_disk(self) -> None:
+        """While the disk is at work, the command waits; who repeats it waits for its end."""
+        turn, [first, repeated] = self.slow_disk()
         self.assertIsInstance(self.successResultOf(repeated), UnderWay)
-        both.remove(repeated)
+        self.assertNoResult(first)
         turn()
-        self.assertIsNone(self.successResultOf(both[0]))
-        self.assertEqual(disk, [])
+        self.assertIsNone(self.successResultOf(first))
+
+    def test_slow_disk_is_full(self) -> None:
+        """A command that could not be begun after all is refused to everybody who waits for it."""
+        turn, [first, repeated] = self.slow_disk()
+        under_way = self.successResultOf(repeated)
+        assert isinstance(under_way, UnderWay)
+        self.file.fault = "database or disk is full"
+        turn()
+        refused = self.successResultOf(first)
+        assert isinstance(refused, Answer)
+        self.assertIs(refused.result, False)
+        self.assertEqual(self.successResultOf(under_way.end), refused)
 
 
 def _json(infos: tuple[CommandInfo, ...]) -> bytes:
