@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -58,6 +58,7 @@ class _Emptying:
     empty: Deferred[None] = field(factory=Deferred)
     """Fires with the ping that tells of none."""
     work: Deferred[None] | None = None
+    timer: IDelayedCall | None = None
 
     def pinged(self, ping: PingCommand) -> None:
         """Look into a ping."""
@@ -73,6 +74,8 @@ class _Emptying:
         self.attache.watch_pings(None)
         if self.work is not None:
             self.work.cancel()
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
 
 
 class Maintenance(Hook):
@@ -128,10 +131,12 @@ class Maintenance(Hook):
             self._leave(host_id)
 
     def _begin(self, host_id: HostId) -> None:
-        attache = self._directory.get(host_id)
-        emptying = self._hosts.get(host_id)
-        if attache is None or self._stopping or (emptying is not None and emptying.attache is attache):
-            # Elsewhere, or under way: the bus may tell twice, and tells of our own steps.
+        attache, emptying = self._directory.get(host_id), self._hosts.get(host_id)
+        if attache is None or attache.host.status is not HostStatus.UP or self._stopping:
+            # Elsewhere; or on its way here, and then it is begun when its agent is connected.
+            return
+        if emptying is not None and emptying.attache is attache:
+            # Under way: the bus may tell twice, and tells of our own steps.
             return
         self._leave(host_id)
         self._hosts[host_id] = emptying = _Emptying(attache)
@@ -195,7 +200,8 @@ class Maintenance(Hook):
 
     async def _wait(self, emptying: _Emptying, until: float) -> None:
         emptying.attache.watch_pings(emptying.pinged)
-        timer = self._clock.callLater(max(0.0, until - self._clock.seconds()), emptying.empty.cancel)
+        remaining = max(0.0, until - self._clock.seconds())
+        timer = emptying.timer = self._clock.callLater(remaining, emptying.empty.cancel)
         try:
             await emptying.empty
         except CancelledError as error:
@@ -204,10 +210,6 @@ class Maintenance(Hook):
                 raise
             left = "it has not told of its VMs" if emptying.left is None else f"{emptying.left} VMs are left on it"
             raise _GivenUp(f"the time is over: {left}") from error
-        finally:
-            emptying.attache.watch_pings(None)
-            if timer.active():
-                timer.cancel()
 
     async def _note(self, host: Host, event: ResourceEvent, reason: str) -> None:
         """Take a step for the session that it is about, and end the jobs if it is the last one.
