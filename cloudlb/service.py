@@ -41,6 +41,7 @@ from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
 from cloudlb.cluster.membership import Membership
 from cloudlb.cluster.orphans import Orphans
+from cloudlb.cluster.pruning import Pruning
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.net.half_open import HalfOpen
@@ -109,6 +110,7 @@ class Server(Service):
             database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor
         )
         self.overdue = Overdue(database, self.settings, self.statuses, reactor)
+        self.pruning = Pruning(database, self.settings, reactor)
         self.bereaved = Bereaved(
             database, self.bus, self.settings, self.membership, self.directory, self.statuses, reactor
         )
@@ -193,6 +195,7 @@ class Server(Service):
             self.refusals.start()
             self.orphans.start()
             self.overdue.start()
+            self.pruning.start()
             await self.bereaved.start()
             self.concerns.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
@@ -230,6 +233,7 @@ class Server(Service):
         self.lists.stop()
         self.maintenance.stop()
         self.overdue.stop()
+        self.pruning.stop()
         self.bereaved.stop()
         self.orphans.stop()
         self.listener.close()

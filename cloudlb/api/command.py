@@ -116,6 +116,12 @@ def page_of(arguments: ListArguments) -> tuple[int, int | None]:
     return (number - 1) * size, size
 
 
+def recent_page(arguments: ListArguments) -> tuple[int, int]:
+    """The same for what is kept of the past, of which nobody wants the whole: without paging the newest."""
+    offset, limit = page_of(arguments)
+    return offset, MAX_PAGE_SIZE if limit is None else limit
+
+
 def single(object_name: str, value: object) -> Body:
     """Answer with one object under its name."""
     return {object_name: as_answer(value)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloudlb.api import discovery, hosts, jobs, maintenance, new_hosts, send, servers, settings, zones
+from cloudlb.api import alerts, discovery, events, hosts, jobs, maintenance, new_hosts, send, servers, settings, zones
 from cloudlb.api.command import table_of
 
-TOPICS = (zones, hosts, new_hosts, maintenance, send, servers, settings, jobs, discovery)
+TOPICS = (zones, hosts, new_hosts, maintenance, send, servers, settings, events, alerts, jobs, discovery)
 COMMANDS = table_of(command for topic in TOPICS for command in topic.COMMANDS)

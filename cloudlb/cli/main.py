@@ -18,6 +18,8 @@ COMMANDS: Mapping[str, str] = {
     "servers": "cloudlb.cli.servers:servers",
     "send": "cloudlb.cli.send:send",
     "maintenance": "cloudlb.cli.maintenance:maintenance",
+    "events": "cloudlb.cli.events:events",
+    "alerts": "cloudlb.cli.events:alerts",
     "states": "cloudlb.cli.states:states",
     "settings": "cloudlb.cli.settings:settings",
     "set": "cloudlb.cli.settings:set_value",

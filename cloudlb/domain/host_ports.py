@@ -188,6 +188,10 @@ class HostRows(Protocol):
         """Some of the hosts that a filter lets through, ordered by id, and how many these are in all."""
         ...
 
+    def names(self, ids: Collection[HostId]) -> Mapping[HostId, tuple[str, str]]:
+        """Uuid and name of some hosts, removed ones too; a number that no host has is left out."""
+        ...
+
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of the zone's hosts that are not removed, in order: the input of roundrobin."""
         ...

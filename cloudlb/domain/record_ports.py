@@ -24,7 +24,7 @@ class EventFilter:
     after: float | None = None
     before: float | None = None
     keyword: str | None = None
-    """Part of the description, in any case."""
+    """Part of the description or the type, in any case."""
 
 
 @frozen(kw_only=True)

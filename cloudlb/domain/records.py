@@ -40,6 +40,25 @@ class Event:
     """For machines; a transition's has ``from``, ``to``, ``event`` and ``session``."""
 
 
+EVENT_TYPES = (
+    "HOST.STATUS.TRANSITION",
+    "HOST.RESOURCESTATE.TRANSITION",
+    "HOST.INVESTIGATION",
+    "HOST.REFUSED",
+    "HOST.RECONNECT",
+    "HOST.ADD",
+    "HOST.DELETE",
+    "HOST.RESTORE",
+    "HOST.LOAD",
+    "HOST.DECLARE.DEGRADED",
+    "HOST.CANCEL.DEGRADED",
+    "MAINT.PREPARE",
+    "MAINT.CANCEL",
+    "COMMAND.SEND",
+)
+"""What events are about."""
+
+
 class AlertType(Enum):
     """What alerts are about, by CloudStack's number and name [AlertService.AlertType]."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from cloudlb.storage.schema import account
 _COLUMNS = tuple(account.c)
 _BY_API_KEY = select(*_COLUMNS).where(account.c.api_key == bindparam("key"))
 _BY_USERNAME = select(*_COLUMNS).where(account.c.username == bindparam("key"))
+_USERNAMES = select(account.c.id, account.c.username)
 _CREATE = insert(account).returning(*_COLUMNS)
 
 
@@ -33,6 +34,10 @@ class AccountTable:
     def by_username(self, username: str) -> Account | None:
         """The account of a name."""
         return self._one(_BY_USERNAME, username)
+
+    def usernames(self) -> Mapping[int, str]:
+        """The name of every account, by its number."""
+        return dict(self._connection.execute(_USERNAMES).tuples().all())
 
     def add(self, *, username: str, api_key: str, secret_key: str) -> Account:
         """Make an account."""

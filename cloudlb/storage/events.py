@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, insert
+from sqlalchemy import ColumnElement, Connection, insert, or_
 
 from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.record_ports import EventFilter
@@ -74,7 +74,7 @@ def _conditions(which: EventFilter) -> Iterator[ColumnElement[bool]]:
     if which.before is not None:
         yield event.c.created < which.before
     if which.keyword is not None:
-        yield event.c.description.icontains(which.keyword, autoescape=True)
+        yield or_(*(column.icontains(which.keyword, autoescape=True) for column in (event.c.description, event.c.type)))
 
 
 def _event(row: Sequence[Any]) -> Event:

@@ -60,6 +60,7 @@ _OVERDUE = (
     .order_by(host.c.disconnected, host.c.id)
     .limit(bindparam("most"))
 )
+_NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _IDS_IN_ZONE = (
     select(host.c.id).where(host.c.zone_id == bindparam("in_zone"), host.c.removed.is_(None)).order_by(host.c.id)
 )
@@ -136,6 +137,11 @@ class HostListings:
         conditions = [host.c.removed.is_(None), *_conditions(which)]
         total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
         return self._several(HOSTS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), {}), total
+
+    def names(self, ids: Collection[HostId]) -> Mapping[HostId, tuple[str, str]]:
+        """What to call some hosts."""
+        rows = self._connection.execute(_NAMES, {"ids": list(ids)})
+        return {HostId(host_id): (uuid, name) for host_id, uuid, name in rows}
 
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of a zone's hosts, in order."""

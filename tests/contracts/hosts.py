@@ -104,6 +104,14 @@ class HostRowsContract(StoreContract):
         (host,) = self.look(lambda txn: txn.hosts.page(HostFilter(status="Up"), 0, 1))[0]
         self.assertEqual(host, self.current(1))
 
+    def test_names(self) -> None:
+        """Uuid and name of those that are asked for, also of removed ones."""
+        first, second, _ = self.hosts
+        self.write(lambda txn: txn.hosts.remove(first.id, SERVER, None, 5.0))
+        names = self.look(lambda txn: txn.hosts.names({first.id, second.id, HostId(99)}))
+        self.assertEqual(names, {first.id: (first.uuid, "name of a"), second.id: (second.uuid, "name of b")})
+        self.assertEqual(self.look(lambda txn: txn.hosts.names(())), {})
+
     def test_places(self) -> None:
         """Some hosts' places are those among all of their zone that are there, whatever order they are asked in."""
         _, elsewhere = self.add_cluster("two")

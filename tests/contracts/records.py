@@ -64,6 +64,7 @@ class EventRowsContract(StoreContract):
             ({"after": 2.0}, [3.0, 2.0]),
             ({"before": 2.0}, [1.0]),
             ({"keyword": "LINK"}, [3.0, 1.0]),
+            ({"keyword": "host.add"}, [2.0]),
             ({"keyword": "0%"}, [2.0]),
             ({"keyword": "%"}, [2.0]),
             ({"host_id": HostId(2), "event_type": "HOST.RECONNECT", "keyword": "ended"}, [3.0]),

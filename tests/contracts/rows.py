@@ -166,6 +166,18 @@ class AccountRowsContract(StoreContract):
         self.assertIsNone(self.look(lambda txn: txn.accounts.by_api_key("admin")))
         self.assertIsNone(self.look(lambda txn: txn.accounts.by_username("key")))
 
+    def test_usernames(self) -> None:
+        """Every account's name, by its number."""
+        self.add("admin", "key")
+        self.add("Škoda", "other")
+        accounts = [
+            self.look(lambda txn: txn.accounts.by_api_key("key")),
+            self.look(lambda txn: txn.accounts.by_api_key("other")),
+        ]
+        names = {account.id: account.username for account in accounts if account is not None}
+        self.assertEqual(self.look(lambda txn: txn.accounts.usernames()), names)
+        self.assertEqual(set(names.values()), {"admin", "Škoda"})
+
     def test_taken(self) -> None:
         """Names and keys are unique; the refusal does not tell the secret."""
         self.add("admin", "key")
