@@ -7,11 +7,28 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.agents.hooks import Hook
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import HostId, Job, JobStatus
+from cloudlb.domain.models import Host, HostId, Job, JobStatus
 from cloudlb.domain.ports import NotFound
+from cloudlb.domain.record_ports import EventFilter
 from cloudlb.wire import Flag, ReadyAnswer, ShutdownCommand
 from tests.agents.server import FakeLink, ServerFixture
+
+
+class Recorder(Hook):
+    """Notes what becomes of hosts."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def about_to_be_removed(self, host: Host) -> None:
+        """While it is there."""
+        self._told.append(f"{host.facts.name}, {host.status.value}, is about to be removed")
+
+    def removed(self, host: Host) -> None:
+        """When it is gone."""
+        self._told.append(f"{host.facts.name} is {host.status.value}")
 
 
 class OperationsTests(SynchronousTestCase):
@@ -23,6 +40,8 @@ class OperationsTests(SynchronousTestCase):
         self.holder = ServerFixture(folder, "127.0.0.2")
         self.addCleanup(self.asked.stop)
         self.addCleanup(self.holder.stop)
+        self.told: list[str] = []
+        self.asked.server.hooks.add(Recorder(self.told))
         self.link = self.up()
         self.host_id = self.asked.host(1).id
 
@@ -47,6 +66,9 @@ class OperationsTests(SynchronousTestCase):
         job = self.reconnect()
         self.assertIn("operator", self.link.ended or "")
         self.assertEqual((job.status, job.result["host_id"]), (JobStatus.SUCCEEDED, self.host_id))
+        which = EventFilter(event_type="HOST.RECONNECT")
+        ((event,), _) = self.successResultOf(self.asked.database.read(lambda txn: txn.events.list(which, 0, None)))
+        self.assertEqual((event.account_id, event.host_id), (1, self.host_id))
 
     def test_reconnect_of_a_host_without_an_agent_fails_at_once(self) -> None:
         """There is nobody to tell."""
@@ -74,6 +96,25 @@ class OperationsTests(SynchronousTestCase):
         host = self.successResultOf(self.asked.database.read(lambda txn: txn.hosts.get(self.host_id)))
         assert host is not None
         self.assertEqual(host.status, HostStatus.REMOVED)
+        self.assertEqual(self.told, ["host-1, Up, is about to be removed", "host-1 is Removed"])
         self.assertFalse(
             self.successResultOf(Deferred.fromCoroutine(self.asked.server.operations.delete_host(self.host_id, 1)))
         )
+        self.assertEqual(len(self.told), 2)
+
+    def test_restored_host_comes_back(self) -> None:
+        """Its agent is refused while the host is deleted, and admitted again afterwards; nobody else is restored."""
+        operations = self.asked.server.operations
+
+        def restore() -> bool:
+            return self.successResultOf(Deferred.fromCoroutine(operations.restore_host(self.host_id, 1)))
+
+        self.assertFalse(restore())
+        self.successResultOf(Deferred.fromCoroutine(operations.delete_host(self.host_id, 1)))
+        self.holder.advance(1)
+        self.link.lose()
+        refused = self.holder.startup(1)
+        self.assertIn("deleted", str([content for _, content in refused.take()]))
+        self.assertTrue(restore())
+        self.up()
+        self.assertEqual(self.asked.host(1).status, HostStatus.UP)
