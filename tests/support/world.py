@@ -31,8 +31,9 @@ from cloudlb.net.atomic_file import write_atomically
 from cloudlb.service import Server
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import Executor, InlineExecutor
-from cloudlb.wire import Answer, Command, Opaque, PingAnswer, read_body, read_contents, read_header
+from cloudlb.wire import Answer, Command, Opaque, PacketError, PingAnswer, read_body, read_contents, read_header
 from tests.storage.sqlite import new_database
+from tests.support.inline_threads import InlineThreads
 from tests.support.lagging_executor import LaggingExecutor
 from tests.support.machine import Machine
 from tests.support.memory_file import MemoryFile
@@ -80,6 +81,7 @@ class ServerProcess:
             self.database,
             random.Random(world.rng.random()),
             channel_factory=lambda: PlainChannel(server_side=True),
+            threads=lambda name: InlineThreads(),
         )
         self.machine.callLater(0, self.service.startService)
 
@@ -136,8 +138,9 @@ class AgentProcess:
             self.machine,
             self.path,
             random.Random(world.rng.random()),
-            channel_factory=lambda address, tls12: PlainChannel(server_side=False, opened=self._opened),
+            channel_factory=lambda address, tls12: PlainChannel(server_side=False, opened=self._opened()),
             run_blocking=maybeDeferred,
+            threads=lambda name, size: InlineThreads(),
             write=self._write,
             journal_file=self.journal,
         )
@@ -170,11 +173,23 @@ class AgentProcess:
         self.received.clear()
         return taken
 
-    def _opened(self, plaintext: bytes) -> None:
-        # Whatever a server sends to an agent of this world fits one record.
-        header = read_header(plaintext)
-        contents = read_contents(read_body(plaintext, header, 2**20))
-        self.received += [content for content in contents if not isinstance(content, PingAnswer)]
+    def _opened(self) -> Callable[[bytes], None]:
+        """What reads the messages of one link, some of which need several records."""
+        held = bytearray()
+
+        def opened(plaintext: bytes) -> None:
+            held.extend(plaintext)
+            message = bytes(held)
+            header = read_header(message)
+            try:
+                body = read_body(message, header, 2**20)
+            except PacketError:
+                # The rest is to come.
+                return
+            held.clear()
+            self.received += [content for content in read_contents(body) if not isinstance(content, PingAnswer)]
+
+        return opened
 
     def _write(self, path: Path, content: bytes, mode: int) -> None:
         if self.disk_full:
@@ -411,11 +426,18 @@ class World:
         return spread
 
     def stale_writes(self) -> list[tuple[object, ...]]:
-        """Changes of a host's status by another server than the one that the row names."""
+        """Changes of a host's status by another server than the one that the row names.
+
+        But for what any server may say: that a host has waited too long for its agent, and that its server is dead.
+        """
         with self._own._read_engine.begin() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT audit.* FROM audit JOIN management_server ON management_server.id = audit.owner "
-                "WHERE management_server.address <> audit.writer"
+                "WHERE management_server.address <> audit.writer AND NOT EXISTS ("
+                "SELECT * FROM event WHERE host_id = host AND json_extract(details, '$.to') = status "
+                "AND json_extract(details, '$.session') = CAST(session AS TEXT) "
+                "AND (json_extract(details, '$.event') = 'WaitedTooLong' "
+                "OR description LIKE '%management server is dead%'))"
             )
             return [tuple(row) for row in rows]
 
