@@ -17,7 +17,6 @@ from cloudlb.domain.models import (
     OutOfBand,
     PodId,
     ServerId,
-    Session,
     StatusChange,
     Transition,
     ZoneId,
@@ -85,10 +84,6 @@ class HostRows(Protocol):
         system VMs may lack; a cluster of another hypervisor or architecture, where both sides name one; a GUID whose
         host was deleted, is in the resource state Error, or stands elsewhere; facts that do not fit their columns.
         """
-        ...
-
-    def change_status(self, host_id: HostId, session: Session, status: HostStatus, now: float) -> bool:
-        """Set the status if ``session`` is still the host's latest and the host is not removed; say whether it was."""
         ...
 
     def transition(self, changes: Sequence[StatusChange], now: float) -> list[Transition | None]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve, field, frozen
-from sqlalchemy import Float, String, bindparam, case, delete, func, insert, null, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
-from cloudlb.domain.models import HostId, OutOfBand, ServerId, Session, StatusChange, Transition
+from cloudlb.domain.models import HostId, OutOfBand, ServerId, StatusChange, Transition
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
 from cloudlb.storage.admissions import HostAdmissions
 from cloudlb.storage.schema import host, out_of_band
@@ -34,21 +34,6 @@ _STEP = (
         host.c.removed.is_(None),
     )
     .values(status=bindparam("new_status"), disconnected=bindparam("new_disconnected"))
-)
-_CHANGE_STATUS = (
-    update(host)
-    .where(host.c.id == bindparam("of_id"), host.c.session == bindparam("of_session"), host.c.removed.is_(None))
-    .values(
-        status=bindparam("new_status", type_=String),
-        disconnected=case(
-            (bindparam("new_status", type_=String) == HostStatus.UP.value, null()),
-            (
-                bindparam("new_status", type_=String).in_([status.value for status in _LOST]),
-                func.coalesce(host.c.disconnected, bindparam("now", type_=Float)),
-            ),
-            else_=host.c.disconnected,
-        ),
-    )
 )
 _STATE_STEP = (
     update(host)
@@ -105,11 +90,6 @@ class _Standing:
 
 class HostTable(HostAdmissions):
     """Implements the port ``HostRows``."""
-
-    def change_status(self, host_id: HostId, session: Session, status: HostStatus, now: float) -> bool:
-        """Set the status for the owner of the latest session."""
-        values = {"of_id": host_id, "of_session": session, "new_status": status.value, "now": now}
-        return self._connection.execute(_CHANGE_STATUS, values).rowcount == 1
 
     def transition(self, changes: Sequence[StatusChange], now: float) -> list[Transition | None]:
         """Take steps of the status table: one read, one update and one insertion for all of them."""

@@ -32,8 +32,8 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Account, Host, HostFacts, HostId, ServerId
+from cloudlb.domain.host_status import HostEvent
+from cloudlb.domain.models import Account, Host, HostFacts, HostId, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
@@ -222,7 +222,14 @@ class ApiTestCase(SynchronousTestCase):
             )
             (host,) = txn.hosts.admit([admission], NOW)
             assert isinstance(host, Host), host
-            assert txn.hosts.change_status(host.id, host.session, HostStatus.UP, NOW)
+            ready = StatusChange(
+                host_id=host.id,
+                session=host.session,
+                event=HostEvent.READY,
+                server_id=admission.server_id,
+                reason="its agent is ready",
+            )
+            assert txn.hosts.transition([ready], NOW) != [None]
             txn.hosts.touch({host.id: heard})
             return host.id
 

@@ -7,9 +7,15 @@ from pathlib import Path
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import ServerId
+from cloudlb.domain.host_status import HostEvent
+from cloudlb.domain.models import Host, ServerId, StatusChange
 from tests.support.world import World, result_of
+
+
+def _down(host: Host) -> StatusChange:
+    return StatusChange(
+        host_id=host.id, session=host.session, event=HostEvent.HOST_DOWN, server_id=ServerId(1), reason="a test said so"
+    )
 
 
 class RepeatableTests(SynchronousTestCase):
@@ -59,7 +65,7 @@ class QuestionTests(SynchronousTestCase):
         row = world.row(agent)
         server = world.servers["10.0.0.1"]
         assert row.session
-        result_of(server.database.run(lambda txn: txn.hosts.change_status(row.id, row.session, HostStatus.DOWN, 0)))
+        result_of(server.database.run(lambda txn: txn.hosts.transition([_down(row)], 0)))
         self.assertEqual(list(world.problems(agent)), ["agent-1 is on 10.0.0.1, its row says Down on 10.0.0.1"])
         world.freeze(server)
         world.kill_agent(agent)
@@ -75,5 +81,5 @@ class QuestionTests(SynchronousTestCase):
         stranger = world.servers["10.0.0.2"]
         self.assertNotEqual(row.server_id, ServerId(stranger.service.membership.own.id))
         self.assertEqual(world.stale_writes(), [])
-        result_of(stranger.database.run(lambda txn: txn.hosts.change_status(row.id, row.session, HostStatus.DOWN, 0)))
+        result_of(stranger.database.run(lambda txn: txn.hosts.transition([_down(row)], 0)))
         self.assertEqual(world.stale_writes(), [(row.id, row.session, "Down", row.server_id, "10.0.0.2")])
