@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import Attache
-from cloudlb.agents.directory import Directory
+from cloudlb.agents.directory import REMOVED, Directory
 from cloudlb.agents.errors import CommandError
 from cloudlb.agents.hooks import Hook
 from cloudlb.agents.live_settings import LiveSettings
@@ -102,6 +102,7 @@ class Maintenance(Hook):
         self._hosts: dict[HostId, _Emptying] = {}
         self._stopping = False
         bus.subscribe(CHANGED, self._changed)
+        bus.subscribe(REMOVED, self._removed)
 
     def stop(self) -> None:
         """Leave the hosts as they are; the servers that their agents go to go on with them."""
@@ -129,6 +130,16 @@ class Maintenance(Hook):
             self._begin(host_id)
         else:
             self._leave(host_id)
+
+    def _removed(self, payload: Mapping[str, Any]) -> None:
+        host_id, now = HostId(payload["host_id"]), self._clock.seconds()
+        if host_id in self._hosts:
+            self._leave(host_id)
+
+            def work(txn: Transaction) -> None:
+                end_preparations(txn, host_id, lambda uuid: fail(txn, uuid, _FAILED, "the host was deleted", now))
+
+            spawn(self._insist(work), self.log, "end the jobs of a deleted host")
 
     def _begin(self, host_id: HostId) -> None:
         attache, emptying = self._directory.get(host_id), self._hosts.get(host_id)

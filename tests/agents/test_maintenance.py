@@ -239,6 +239,16 @@ class EmptyingTests(MaintenanceCase):
         self.answer(sequence, MaintainAnswer(result=False))
         self.assert_state(ResourceState.ENABLED)
 
+    def test_deleted(self) -> None:
+        """The job says so."""
+        job = self.prepare()
+        self.obey()
+        operations = self.asked.server.operations
+        self.successResultOf(Deferred.fromCoroutine(operations.delete_host(self.asked.host(1).id, self.account_id)))
+        self.advance()
+        self.assertEqual({}, self.holder.server.maintenance._hosts)
+        self.assert_job(job, JobStatus.FAILED, "deleted")
+
     def test_cancelled_and_asked_again(self) -> None:
         """Begins anew."""
         self.prepare()
