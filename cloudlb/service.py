@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +18,8 @@ from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
 from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.command_jobs import CommandJobs
+from cloudlb.agents.direct_attache import THREADS, DirectAttache
+from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.hooks import Hooks
@@ -46,6 +49,7 @@ from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.tls import Identity, server_context
+from cloudlb.resource.threads import ResourceThreads, Threads
 from cloudlb.storage.database import Database
 from cloudlb.wire.link import Channel
 from cloudlb.wire.tls_channel import TlsChannel
@@ -86,6 +90,7 @@ class Server(Service):
         rng: random.Random,
         channel_factory: Callable[[], Channel] | None = None,
         failed: Callable[[], object] = lambda: None,
+        threads: Callable[[str], Threads] | None = None,
     ) -> None:
         """Make the parts; nothing runs before the service starts.
 
@@ -93,6 +98,7 @@ class Server(Service):
             reactor: IReactorTime and IReactorTCP.
             channel_factory: what encrypts accepted connections, TLS by the configuration's files if None.
             failed: called when the server could not start.
+            threads: makes those of a direct host's resource, given a name; real ones if None.
         """
         self.config = config
         self.database = database
@@ -143,6 +149,21 @@ class Server(Service):
         )
         self.admission.reported = self.reconciliation.reported
         self.orphans = Orphans(database, self.membership, self.command_jobs, self.reconciliation, reactor)
+        self.direct_hosts = DirectHosts(
+            database,
+            self.bus,
+            self.settings,
+            self.directory,
+            self.statuses,
+            self.disconnection,
+            self.hooks,
+            reactor,
+            threads=threads or partial(ResourceThreads, reactor, size=THREADS),
+            attach=lambda guid, loaded, owner: DirectAttache(
+                loaded, owner, reactor, rng, guid=guid, ping_interval=self.settings.current.ping_interval
+            ),
+        )
+        self.membership.observe(self.direct_hosts.wake)
         self.operations = Operations(database, self.bus, self.directory, self.hooks, reactor)
         self.registration = Registration(
             database, self.settings, self.hooks, reactor, rng, port=config.port, ca_folder=config.ca_folder
@@ -183,7 +204,7 @@ class Server(Service):
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
-            self.registration.server_id = own
+            self.registration.server_id = self.direct_hosts.server_id = own
             self.resource_states.server_id = self.maintenance.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             self.command_jobs.server_id = own
@@ -197,6 +218,7 @@ class Server(Service):
             self.overdue.start()
             self.pruning.start()
             await self.bereaved.start()
+            self.direct_hosts.start()
             self.concerns.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
@@ -237,6 +259,7 @@ class Server(Service):
         self.bereaved.stop()
         self.orphans.stop()
         self.listener.close()
+        self.direct_hosts.stop()
         await self.admission.stop()
         self.concerns.stop()
         await self._try("write how commands ended", self.command_jobs.stop())

@@ -33,6 +33,7 @@ from cloudlb.wire import (
     write_packet,
 )
 from tests.storage.sqlite import new_database
+from tests.support.inline_threads import InlineThreads
 
 MAX_MESSAGE = 2**20
 
@@ -135,7 +136,12 @@ class ServerFixture:
         for name, value in settings.items():
             self.set(name.replace("__", "."), value)
         self.server = Server(
-            self.reactor, config(address, file), self.database, random.Random(address), channel_factory=_no_channel
+            self.reactor,
+            config(address, file),
+            self.database,
+            random.Random(address),
+            channel_factory=_no_channel,
+            threads=lambda name: InlineThreads(),
         )
         self.server.startService()
         self.advance(0)
