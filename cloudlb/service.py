@@ -122,9 +122,9 @@ class Server(Service):
         )
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
+        self.concerns = Concerns(database, self.settings, self.directory, reactor)
         half_open = HalfOpen(reactor, config.max_half_open, config.max_half_open_per_address)
         self.refusals = Refusals(database, reactor, half_open)
-        self.concerns = Concerns(database, self.settings, self.directory, reactor)
         self.admission = Admission(
             self.settings,
             self.claims,
@@ -133,9 +133,9 @@ class Server(Service):
             self.disconnection,
             self.lists,
             self.hooks,
+            self.concerns,
             self.refusals,
             Room(reactor, half_open),
-            self.concerns,
             reactor,
             rng,
             max_message=config.max_message,
@@ -214,12 +214,12 @@ class Server(Service):
             self.settings.start()
             self.disconnection.start()
             self.refusals.start()
+            self.concerns.start()
             self.orphans.start()
             self.overdue.start()
             self.pruning.start()
             await self.bereaved.start()
             self.direct_hosts.start()
-            self.concerns.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
@@ -257,11 +257,11 @@ class Server(Service):
         self.overdue.stop()
         self.pruning.stop()
         self.bereaved.stop()
+        self.concerns.stop()
         self.orphans.stop()
         self.listener.close()
         self.direct_hosts.stop()
         await self.admission.stop()
-        self.concerns.stop()
         await self._try("write how commands ended", self.command_jobs.stop())
         self.sender.stop()
         await self._try("write who was refused", self.refusals.stop())
