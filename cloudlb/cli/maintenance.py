@@ -29,7 +29,7 @@ def prepare(host: str, config: Path | None, as_json: bool) -> None:
     VMs are not moved: that is for whoever placed them. The exit status is 0 only if the host is in maintenance. Ctrl-C
     ends the waiting and nothing else; see `cloudlb maintenance cancel`.
     """
-    _do("prepareHostForMaintenance", host, f"{host} is not empty yet, and waited for", config, as_json)
+    _do("prepareHostForMaintenance", host, f"{host} has not been empty", config, as_json)
 
 
 @maintenance.command()
@@ -37,7 +37,7 @@ def prepare(host: str, config: Path | None, as_json: bool) -> None:
 @api_options
 def cancel(host: str, config: Path | None, as_json: bool) -> None:
     """Take HOST back into use, from maintenance or from the way there."""
-    _do("cancelHostMaintenance", host, f"{host} is waited for", config, as_json)
+    _do("cancelHostMaintenance", host, f"{host} has not been Enabled", config, as_json)
 
 
 def _do(command: str, host: str, waiting: str, config: Path | None, as_json: bool) -> None:
