@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from cloudlb.api import alerts, discovery, events, hosts, jobs, maintenance, new_hosts, send, servers, settings, zones
+from cloudlb.api import (
+    alerts,
+    discovery,
+    events,
+    hosts,
+    jobs,
+    maintenance,
+    new_hosts,
+    out_of_band,
+    send,
+    servers,
+    settings,
+    zones,
+)
 from cloudlb.api.command import table_of
 
-TOPICS = (zones, hosts, new_hosts, maintenance, send, servers, settings, events, alerts, jobs, discovery)
+TOPICS = (zones, hosts, new_hosts, maintenance, out_of_band, send, servers, settings, events, alerts, jobs, discovery)
 COMMANDS = table_of(command for topic in TOPICS for command in topic.COMMANDS)

@@ -56,6 +56,8 @@ class JobStarts(Protocol):
 class ServerStates(Protocol):
     """The servers and which of them live; Membership of cloudlb.cluster."""
 
+    @property
+    def own(self) -> Server: ...
     async def servers(self) -> list[tuple[Server, ServerState]]: ...
 
 

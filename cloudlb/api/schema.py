@@ -30,9 +30,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
-def required(description: str, *, related: str = "", length: int = LENGTH) -> Any:
-    """Declare a parameter that every call must carry."""
-    return field(metadata=_metadata(description, related, length))
+def required(description: str, *, related: str = "", length: int = LENGTH, secret: bool = False) -> Any:
+    """Declare a parameter that every call must carry; see :func:`optional`."""
+    return field(repr=not secret, metadata=_metadata(description, related, length))
 
 
 def optional(description: str, *, related: str = "", length: int = LENGTH, secret: bool = False) -> Any:
