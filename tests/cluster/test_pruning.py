@@ -21,6 +21,7 @@ from cloudlb.domain.records import AlertType, Investigation, Verdict
 from cloudlb.domain.settings import ALERT_PURGE_DELAY, EVENT_PURGE_DELAY, Settings
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
+from tests.agents.server import ServerFixture
 from tests.contracts.case import now
 from tests.storage.sqlite import new_database
 
@@ -132,6 +133,17 @@ class PruningTests(SynchronousTestCase):
         self.pruning.stop()
         self.clock.advance(2 * INTERVAL)
         self.assertEqual((1, 1, 1), self.left())
+
+    def test_every_server_does_it(self) -> None:
+        """A running server drops what is old by its settings."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        fixture = ServerFixture(folder)
+        self.addCleanup(fixture.stop)
+        now(fixture.database.run(partial(_keep, at=fixture.reactor.seconds() - 100 * DAY)))
+        for _ in range(61):
+            fixture.reactor.advance(10)
+        self.assertEqual((0, 0, 0), now(fixture.database.read(_left)))
 
     def count_transactions(self) -> list[Any]:
         """What the database is asked to write from now on."""
