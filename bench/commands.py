@@ -35,9 +35,9 @@ from cloudlb.cli.local_cluster import LocalCluster, url_host
 QUERY = "com.cloud.agent.api.CheckHealthCommand"
 CHANGE = "com.cloud.agent.api.ModifySshKeysCommand"
 CALLERS = 8
-TIMEOUT = 60
+TIMEOUT = 120
 """Seconds that each command may take."""
-END_TIMEOUT = 180.0
+END_TIMEOUT = 240.0
 """Seconds after the last call in which every job has to end: its time-out, its margin, and somebody's look at it."""
 RETRY_STATUSES = (429, 503, 533)
 """Answers of a server that could not take the call just now."""

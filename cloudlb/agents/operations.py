@@ -18,6 +18,8 @@ from cloudlb.net.spawn import spawn
 
 RECONNECT = "host.reconnect"
 """An operator wants a host's agent to connect anew: {"host_id", "server_id", "job"}."""
+RECONNECT_DEADLINE = 60.0
+"""Seconds that the server which has the agent has for it: a message of the bus and a transaction."""
 
 
 class Operations:
@@ -46,8 +48,15 @@ class Operations:
             host = txn.hosts.get(host_id)
             if host is None or host.removed is not None:
                 raise NotFound(f"there is no host {host_id}")
+            up = host.status is HostStatus.UP and _is_up(txn, host, now)
             job, _ = txn.jobs.start(
-                command="reconnectHost", account_id=account_id, server_id=self.server_id, host_id=host_id, now=now
+                command="reconnectHost",
+                account_id=account_id,
+                # Who is to do it: if that one dies, others end the job.
+                server_id=host.server_id if up and host.server_id is not None else self.server_id,
+                host_id=host_id,
+                now=now,
+                deadline=now + RECONNECT_DEADLINE,
             )
             txn.events.add(
                 "HOST.RECONNECT",
@@ -57,7 +66,7 @@ class Operations:
                 server_id=self.server_id,
                 host_id=host_id,
             )
-            if host.status is HostStatus.UP and _is_up(txn, host, now):
+            if up:
                 payload = {"host_id": host_id, "server_id": host.server_id, "job": job.uuid}
                 txn.bus.publish(RECONNECT, payload, now)
             else:

@@ -29,7 +29,7 @@ class JobAnswer:
     jobresult: dict[str, Any] | None = shown("the result, or errorcode and errortext")
     jobinstancetype: str | None = shown("the instance/entity object related to the job")
     jobinstanceid: str | None = shown("the unique ID of the instance/entity object related to the job")
-    managementserverid: str | None = shown("the ID of the management server that took the call")
+    managementserverid: str | None = shown("the ID of the management server that has the job")
     managementservername: str | None = shown("the name of that management server")
     created: Date | None = shown("the created date of the job")
     completed: Date | None = shown("the completed date of the job")

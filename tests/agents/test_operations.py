@@ -70,6 +70,18 @@ class OperationsTests(SynchronousTestCase):
         ((event,), _) = self.successResultOf(self.asked.database.read(lambda txn: txn.events.list(which, 0, None)))
         self.assertEqual((event.account_id, event.host_id), (1, self.host_id))
 
+    def test_reconnect_by_a_server_that_dies(self) -> None:
+        """The job ends all the same: it is that server's, and has a deadline."""
+        operations = self.asked.server.operations
+        job = self.successResultOf(Deferred.fromCoroutine(operations.reconnect_host(self.host_id, 1)))
+        self.assertEqual(self.holder.server.membership.own.id, job.server_id)
+        self.assertIsNotNone(job.deadline)
+        self.asked.advance(20)
+        ended = self.successResultOf(self.asked.database.read(lambda txn: txn.jobs.get(job.uuid)))
+        assert ended is not None
+        self.assertEqual(JobStatus.FAILED, ended.status)
+        self.assertIn("unknown: server 127.0.0.2 died", ended.result["errortext"])
+
     def test_reconnect_of_a_host_without_an_agent_fails_at_once(self) -> None:
         """There is nobody to tell."""
         self.link.lose()
