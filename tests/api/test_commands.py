@@ -6,6 +6,7 @@ from tests.api.world import ApiTestCase
 
 COMMANDS = {
     "addCluster",
+    "addHost",
     "archiveAlerts",
     "cancelHostAsDegraded",
     "cancelHostMaintenance",
@@ -32,6 +33,7 @@ COMMANDS = {
     "queryAsyncJobResult",
     "reconnectHost",
     "resetConfiguration",
+    "restoreHost",
     "sendCommand",
     "updateConfiguration",
     "updateHost",
