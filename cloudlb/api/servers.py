@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 
 from attrs import frozen
 
 from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword, listing
 from cloudlb.api.errors import unknown_entity
 from cloudlb.api.schema import Date, Key, Long, date, optional, shown
-from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Server, ServerId, ServerState
 from cloudlb.domain.ports import Transaction
 
@@ -52,7 +51,7 @@ async def _list_management_servers(call: Call, arguments: ListManagementServers)
 
     def work(txn: Transaction) -> Body:
         one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
-        agents = Counter(host.server_id for host in txn.hosts.all() if host.status is HostStatus.UP)
+        agents = txn.hosts.up_by_server()
         rows = [
             _show_server(server, state, agents)
             for server, state in servers
@@ -66,7 +65,7 @@ async def _list_management_servers(call: Call, arguments: ListManagementServers)
     return await call.store.read(work)
 
 
-def _show_server(server: Server, state: ServerState, agents: Counter[ServerId | None]) -> ServerAnswer:
+def _show_server(server: Server, state: ServerState, agents: Mapping[ServerId, int]) -> ServerAnswer:
     return ServerAnswer(
         id=server.uuid,
         name=server.name,
@@ -77,7 +76,7 @@ def _show_server(server: Server, state: ServerState, agents: Counter[ServerId | 
         serviceip=server.address,
         lastserverstart=date(server.started),
         lastserverstop=date(server.stopped),
-        agentscount=Long(agents[server.id]),
+        agentscount=Long(agents.get(server.id, 0)),
     )
 
 

@@ -187,6 +187,10 @@ class HostRows(Protocol):
         """Uuid and name of some hosts, removed ones too; a number that no host has is left out."""
         ...
 
+    def up_by_server(self) -> Mapping[ServerId, int]:
+        """How many hosts are Up on each server that has any."""
+        ...
+
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of the zone's hosts that are not removed, in order: the input of roundrobin."""
         ...

@@ -61,6 +61,11 @@ _OVERDUE = (
     .limit(bindparam("most"))
 )
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
+_UP_BY_SERVER = (
+    select(host.c.server_id, func.count())
+    .where(host.c.status == HostStatus.UP.value, host.c.server_id.is_not(None))
+    .group_by(host.c.server_id)
+)
 _IDS_IN_ZONE = (
     select(host.c.id).where(host.c.zone_id == bindparam("in_zone"), host.c.removed.is_(None)).order_by(host.c.id)
 )
@@ -142,6 +147,10 @@ class HostListings:
         """What to call some hosts."""
         rows = self._connection.execute(_NAMES, {"ids": list(ids)})
         return {HostId(host_id): (uuid, name) for host_id, uuid, name in rows}
+
+    def up_by_server(self) -> Mapping[ServerId, int]:
+        """How many hosts are Up on each server."""
+        return {ServerId(server_id): count for server_id, count in self._connection.execute(_UP_BY_SERVER)}
 
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of a zone's hosts, in order."""

@@ -247,6 +247,17 @@ class HostRowsContract(StoreContract):
         self.write(lambda txn: txn.hosts.remove(self.hosts[2].id, SERVER, None, 5.0))
         self.assertEqual(guids(SERVER, *both, HostStatus.REMOVED), ["a"])
 
+    def test_up_by_server(self) -> None:
+        """Hosts that are Up are counted for the server of their latest session."""
+        self.assertEqual(self.look(lambda txn: txn.hosts.up_by_server()), {})
+        other = self.admit(admission("d", self.location, server_id=OTHER_SERVER))
+        for host in (*self.hosts[:2], other):
+            self.step(host, HostEvent.READY)
+        self.assertEqual(self.look(lambda txn: txn.hosts.up_by_server()), {SERVER: 2, OTHER_SERVER: 1})
+        self.step(other, HostEvent.AGENT_DISCONNECTED)
+        self.write(lambda txn: txn.hosts.remove(self.hosts[0].id, SERVER, None, 5.0))
+        self.assertEqual(self.look(lambda txn: txn.hosts.up_by_server()), {SERVER: 1})
+
     def test_overdue(self) -> None:
         """Hosts that are Disconnected for long, the longest first, as many as asked for."""
         for number, at in ((0, 30.0), (1, 10.0), (2, 20.0)):
