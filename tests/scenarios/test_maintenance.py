@@ -11,6 +11,7 @@ from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.resource_state import ResourceState
 from cloudlb.wire import HostVmState, MaintainCommand, PingCommand, PingRoutingCommand
 from tests.scenarios.case import WorldCase
+from tests.scenarios.test_direct_hosts import DirectCase
 from tests.support.world import AgentProcess, World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -176,6 +177,30 @@ class MaintenanceTests(MaintenanceCase):
         self.world_.advance(PING + 1)
         self.assertEqual(ResourceState.MAINTENANCE, self.state())
         self.assertIsNot(JobStatus.RUNNING, self.status(job))
+
+
+class DirectTests(DirectCase):
+    """A host whose resource runs inside a server."""
+
+    def test_its_server_is_killed_midway(self) -> None:
+        """Another one loads it, and goes on."""
+        world = self.servers(ping_interval=PING)
+        self.add(world, "sim")
+        world.advance(2)
+        host = self.host(world, "sim")
+        (holder,) = self.holders(world, "sim")
+        asked = next(server for server in world.running_servers if server is not holder)
+        prepared = asked.service.resource_states.prepare_for_maintenance(host.id, 1)
+        job = world.wait_for(Deferred.fromCoroutine(prepared))
+        world.kill_server(holder)
+        world.advance(1)
+        self.assertEqual(ResourceState.PREPARE_FOR_MAINTENANCE, self.host(world, "sim").resource_state)
+        world.advance(60)
+        self.assertEqual(ResourceState.MAINTENANCE, self.host(world, "sim").resource_state)
+        self.assertEqual([asked], self.holders(world, "sim"))
+        ended = world.read(lambda txn: txn.jobs.get(job.uuid))
+        assert ended is not None
+        self.assertIsNot(JobStatus.RUNNING, ended.status)
 
 
 STEPS = st.sampled_from(
