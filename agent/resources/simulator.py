@@ -1,6 +1,7 @@
 """A host that is not there: it answers everything, as slowly and as badly as its properties say.
 
 ================================ ===================================================================================
+``hypervisor.type``              What the host says it is; KVM unless given.
 ``simulator.delay``              Seconds that every command takes; 0 unless given.
 ``simulator.fault``              What goes wrong, comma-separated. ``0.1`` alone: one command in ten fails. Else
                                  ``<command>:<fault>`` with the class name of a command, or ``*`` for all, and
@@ -73,12 +74,13 @@ class SimulatedFault(Exception):
 
 
 class SimulatorResource(ServerResource):
-    """A KVM host of moderate size without VMs."""
+    """A host of moderate size without VMs."""
 
     def configure(self, properties: Mapping[str, str], clock: IReactorTime) -> None:
         """Take the properties above."""
         self._clock = clock
         self._icmp = Icmp(clock)
+        self._hypervisor = properties.get("hypervisor.type", "").strip() or "KVM"
         self._delay = _seconds(properties, "simulator.delay", default=0, least=0, most=86400)
         seed = properties.get("simulator.seed") or properties.get("guid", "")
         self._rng = random.Random(seed)  # noqa: S311 - nothing secret is drawn
@@ -130,7 +132,7 @@ class SimulatorResource(ServerResource):
                 memory=MEMORY,
                 dom0_min_memory=2**30,
                 caps="hvm",
-                hypervisor_type="KVM",
+                hypervisor_type=self._hypervisor,
                 hypervisor_version="9.0.0",
                 host_details={
                     "Host.OS": "Simulator",

@@ -60,13 +60,14 @@ class SimulatorTests(SynchronousTestCase):
         self.assertTrue(all(a.result for a in answers))
 
     def test_host(self) -> None:
-        """It is a KVM host."""
-        resource = SimulatorResource()
-        resource.configure({}, self.clock)
-        (startup,) = resource.startup()
-        assert isinstance(startup, StartupRoutingCommand)
-        self.assertEqual((startup.hypervisor_type, startup.arch, startup.host_type), ("KVM", "x86_64", "Routing"))
-        self.assertEqual(resource.ping(7).host_id, 7)
+        """It is a KVM host, unless it is told to be another."""
+        for properties, hypervisor in (({}, "KVM"), ({"hypervisor.type": "Simulator"}, "Simulator")):
+            resource = SimulatorResource()
+            resource.configure(properties, self.clock)
+            (startup,) = resource.startup()
+            assert isinstance(startup, StartupRoutingCommand)
+            self.assertEqual((startup.hypervisor_type, startup.arch), (hypervisor, "x86_64"))
+            self.assertEqual((startup.host_type, resource.ping(7).host_id), ("Routing", 7))
 
     def test_delay(self) -> None:
         """Every command takes as long as it is told to."""
