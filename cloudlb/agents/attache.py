@@ -44,6 +44,8 @@ class Attache(ABC):
         """Why this end or the agent, by a ShutdownCommand, has ended the session."""
         self.journals = False
         """The host tells, on a later session, of journalled commands that ended when this one was gone."""
+        self.nothing_to_tell = float("-inf")
+        """When it said last that it has no such command to tell of."""
         self._claimed = False
         self._host: Host | None = None
         self._clock = clock

@@ -207,7 +207,9 @@ class LinkAttache(Attache):
         if not element.fields.get("commandInfos"):
             # That there is nothing to tell is word, too, and when it was said matters: what a dead server sent last may
             # arrive after the first ping of the next session.
-            return self._owner.reported(self, ()) if self.journals else ()
+            if self.journals:
+                self.nothing_to_tell = self._clock.seconds()
+            return ()
         ping = read_content(element)
         return self._owner.reported(self, ping.command_infos) if isinstance(ping, PingCommand) else ()
 

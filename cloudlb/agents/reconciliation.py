@@ -61,7 +61,7 @@ class _Session:
 
     def take(self, ids: Collection[str], now: float) -> None:
         """Take a report."""
-        self.complete = max([self.complete, *(self.told[id_] for id_ in ids if id_ in self.told)]) if ids else now
+        self.complete = max([self.complete, *(self.told[id_] for id_ in ids if id_ in self.told)])
         self.told.update(dict.fromkeys(ids, now))
 
 
@@ -104,8 +104,11 @@ class Reconciliation:
         Such a command never reached the host, and never will.
         """
         attache = self._attache(host_id)
-        session = self._sessions.get(attache) if attache is not None and attache.journals else None
-        return session is not None and session.complete > died + IN_TRANSIT and command_id not in session.told
+        if attache is None or not attache.journals:
+            return False
+        session = self._sessions.get(attache) or _Session()
+        complete = max(session.complete, attache.nothing_to_tell)
+        return complete > died + IN_TRANSIT and command_id not in session.told
 
     def is_mute(self, host_id: HostId) -> bool:
         """Whether a host's agent is here, and keeps no journal of which it could tell."""

@@ -270,7 +270,7 @@ class Settings:
         """Seconds between an agent's preferred-host checks, 0 for none."""
         return int(self.value(LB_CHECK_INTERVAL, cluster_id))
 
-    @property
+    @cached_property
     def ping_interval(self) -> int:
         """Seconds between pings."""
         return int(self.value(PING_INTERVAL))

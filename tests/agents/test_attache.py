@@ -114,7 +114,9 @@ class PingTests(SynchronousTestCase):
     """What pings bring, and what they cost."""
 
     def setUp(self) -> None:
-        self.session = session(Clock())
+        clock = Clock()
+        self.session = session(clock)
+        clock.advance(40)
         self.owner, self.link = self.session.owner, self.session.link
 
     def test_a_ping_is_not_looked_into(self) -> None:
@@ -127,7 +129,8 @@ class PingTests(SynchronousTestCase):
         assert isinstance(answer, PingAnswer)
         self.assertEqual((header.sequence, answer.avoid_ms_list), (4, ("10.0.0.3",)))
         self.assertEqual((answer.command or {})["hostId"], "one")
-        self.assertEqual((answer.reconcile_commands, self.owner.told), ((), ["heard", ()]))
+        self.assertEqual((answer.reconcile_commands, self.owner.told), ((), ["heard"]))
+        self.assertEqual(self.session.attache.nothing_to_tell, 40)
 
     def test_a_ping_tells_of_commands(self) -> None:
         """The owner hears of them, and the agent hears which it may forget."""
