@@ -16,8 +16,8 @@ from twisted.logger import Logger
 
 from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
-from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.command_jobs import CommandJobs
+from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.direct_attache import THREADS, DirectAttache
 from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.directory import Directory
