@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "cloudlb.cli.demo:demo",
     "agents": "cloudlb.cli.agents:agents",
     "hosts": "cloudlb.cli.hosts:hosts",
+    "add-host": "cloudlb.cli.add_host:add_host",
     "servers": "cloudlb.cli.servers:servers",
     "send": "cloudlb.cli.send:send",
     "maintenance": "cloudlb.cli.maintenance:maintenance",
