@@ -225,6 +225,8 @@ class DisconnectionTests(SynchronousTestCase):
             self.assertEqual((self.status(number), len(self.oracle.cases)), (HostStatus.DISCONNECTED, asked))
             self.oracle.decide(verdict)
             self.assertEqual((self.status(number), len(self.oracle.cases)), (status, asked))
+            told = [now for what, name, now in self.witness.seen if (what, name) == ("disconnected", f"host-{number}")]
+            self.assertEqual(told, list(dict.fromkeys([HostStatus.DISCONNECTED, status])))
 
     def test_late_in_maintenance(self) -> None:
         """Nobody is asked."""
@@ -254,6 +256,16 @@ class DisconnectionTests(SynchronousTestCase):
         )
         statuses = [status for what, _, status in self.witness.seen if what == "disconnected"]
         self.assertEqual(statuses, [HostStatus.DISCONNECTED, HostStatus.DOWN])
+
+    def test_down_twice(self) -> None:
+        """Is one alert."""
+        self.oracle.verdict = Verdict.DOWN
+        self.up().lose()
+        self.fixture.advance(2)
+        again = self.fixture.server.statuses.change(self.fixture.host(1), HostEvent.HOST_DOWN, "still")
+        self.assertIsNotNone(self.successResultOf(again))
+        (alert,) = self.read(lambda txn: txn.alerts.list(AlertFilter(), 0, None))[0]
+        self.assertEqual(alert.count, 1)
 
     def test_lost_and_not_down(self) -> None:
         """Nothing more happens, and the hooks are told once."""

@@ -244,6 +244,18 @@ class RoomTests(SynchronousTestCase):
         self.assertIsInstance(theirs[1].take()[-1][1], ReadyCommand)
         self.assertIsInstance(self.startup(5, cloudlb=True).take()[-1][1], ReadyCommand)
 
+    def test_one_tries_a_database_that_was_gone(self) -> None:
+        """The others wait for what it finds, however long that takes."""
+        self.break_down()
+        self.startup(1, cloudlb=False).lose()
+        links = [self.startup(number, cloudlb=False) for number in (2, 3, 4)]
+        self.stall()
+        self.fixture.advance(3 * RETRY_AFTER)
+        self.assertEqual([len(link.take()) for link in links], [1, 0, 0])
+        self.assertFalse(self.startup(5, cloudlb=True).take()[0][1].result)  # type: ignore[union-attr]
+        self.go_on()
+        self.assertEqual([len(link.take()) for link in links], [1, 2, 2])
+
     def test_who_leaves_while_waiting_is_forgotten(self) -> None:
         """Its turn is the next one's; a stop lets go of the others."""
         self.break_down()
