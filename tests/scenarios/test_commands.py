@@ -30,10 +30,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.command_jobs import Order
 from cloudlb.agents.errors import CommandError
+from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
 from cloudlb.wire import CheckHealthCommand, Command, MaintainCommand, Opaque
+from tests.scenarios.case import WorldCase
 from tests.support.world import AgentProcess, ServerProcess, World
 
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 SERVERS, AGENTS = 3, 3
 PING = 6
 TIMEOUT = 20
@@ -65,8 +68,13 @@ class JobRow:
 class History(RuleBasedStateMachine):
     """Commands, what befalls them, and what must hold."""
 
-    @initialize(lag=st.sampled_from([0.0, 0.02]), interval=st.sampled_from([0, 5]), seed=st.integers(0, 2**32))
-    def begin(self, lag: float, interval: int, seed: int) -> None:
+    @initialize(
+        lag=st.sampled_from([0.0, 0.02]),
+        interval=st.sampled_from([0, 5]),
+        delay=st.sampled_from([1, 13]),
+        seed=st.integers(0, 2**32),
+    )
+    def begin(self, lag: float, interval: int, delay: int, seed: int) -> None:
         """Start a cluster."""
         self.failures: list[str] = []
         self.observer = cast("ILogObserver", self.observe)
@@ -84,7 +92,9 @@ class History(RuleBasedStateMachine):
             check_interval=interval,
             ping_interval=PING,
             database_lag=lag,
-            properties=f"backoff.seconds=1\nbackoff.max.seconds=5\nsimulator.delay=1\nsimulator.record={self.record}\n",
+            # Of commands that take long, servers hear while they are under way.
+            properties="backoff.seconds=1\nbackoff.max.seconds=5\n"
+            f"simulator.delay={delay}\nsimulator.record={self.record}\n",
         )
 
     def observe(self, event: LogEvent) -> None:
@@ -144,6 +154,16 @@ class History(RuleBasedStateMachine):
             self.world.power_off(chosen)
         else:
             self.world.kill_server(chosen)
+
+    @rule(agent=agents, changes=st.booleans(), seconds=st.sampled_from([0.1, 0.4, 3.0]))
+    def kill_server_under_way(self, agent: int, changes: bool, seconds: float) -> None:
+        """A server dies that has just taken a command for a host of its own."""
+        address = self.world.agents[agent].server if self.world.agents[agent].alive else None
+        if address is not None and self.world.servers[address].running:
+            self.send_jobs(address, agent, changes, None, 1)
+            self.world.advance(seconds)
+            self.kill_server(address, silently=False)
+            self.world.advance(15)
 
     @rule(server=servers)
     def restart_server(self, server: str) -> None:
@@ -271,6 +291,125 @@ class History(RuleBasedStateMachine):
     def knows_nothing_more(self, agent: AgentProcess) -> None:
         """An agent was told that it may forget what it has carried out."""
         assert not agent.service.agent._journal.untold, agent.name
+
+
+class StoryTests(WorldCase):
+    """What becomes of one command when servers die."""
+
+    def begin(self, delay: int = 5) -> None:
+        """A cluster whose commands take a while; agent 2 is on the second server."""
+        record = Path(self.mktemp())
+        self.record = record
+        self.play = self.world(
+            agents=3, ping_interval=PING, properties=f"simulator.delay={delay}\nsimulator.record={record}\n"
+        )
+        self.agent = self.play.agents[2]
+        self.assertEqual(B, self.agent.server)
+
+    def start(self, command: Command, server: str = A, key: str | None = None) -> str:
+        """Have a server take a command for agent 2; the job's uuid."""
+        order = Order(host="agent-2", command=command, timeout=60, key=key, account_id=1)
+        started = Deferred.fromCoroutine(self.play.servers[server].service.command_jobs.start(order))
+        return self.play.wait_for(started).uuid
+
+    def job(self, uuid: str) -> Job:
+        """A job as it is now."""
+        job = self.play.read(lambda txn: txn.jobs.get(uuid))
+        assert job is not None
+        return job
+
+    def executed(self, uuid: str) -> int:
+        """How often a command was carried out."""
+        return self.record.read_text().count(uuid) if self.record.exists() else 0
+
+    def assert_error(self, uuid: str, kind: str) -> None:
+        """A job has ended with a kind of error."""
+        self.assertEqual(JobStatus.FAILED, self.job(uuid).status)
+        self.assertEqual(kind, self.job(uuid).result["errortext"].partition(":")[0])
+
+    def test_under_way(self) -> None:
+        """A command that changes something has its answer through the agent's next server."""
+        self.begin(delay=20)
+        uuid = self.start(MaintainCommand())
+        self.play.advance(1)
+        self.play.kill_server(self.play.servers[B])
+        self.play.advance(18)
+        self.assertEqual(JobStatus.RUNNING, self.job(uuid).status)
+        self.play.advance(3)
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(uuid).status)
+        self.assertEqual(1, self.executed(uuid))
+
+    def test_ended_while_away(self) -> None:
+        """So has one that ends while the agent has no server."""
+        self.begin()
+        uuid = self.start(MaintainCommand())
+        self.play.advance(1)
+        for server in self.play.servers.values():
+            self.play.kill_server(server)
+        self.play.advance(10)
+        self.play.restart_server(self.play.servers[C])
+        self.play.advance(40)
+        self.assertEqual((JobStatus.SUCCEEDED, 1), (self.job(uuid).status, self.executed(uuid)))
+
+    def test_agent_restarted(self) -> None:
+        """An agent that died over it says that nobody knows, which is an answer; it is not carried out again."""
+        self.begin()
+        uuid = self.start(MaintainCommand())
+        self.play.advance(1)
+        self.play.restart_agent(self.agent)
+        self.play.advance(10)
+        self.assertEqual((JobStatus.SUCCEEDED, 1), (self.job(uuid).status, self.executed(uuid)))
+        self.assertIn("unknown", self.job(uuid).result["details"])
+
+    def test_never_sent(self) -> None:
+        """The agent denies what its server took and did not send; it is told so, and may be sent again."""
+        self.begin()
+        self.play.freeze(self.play.servers[B])
+        uuid = self.start(MaintainCommand())
+        self.play.power_off(self.play.servers[B])
+        self.play.advance(3 * PING + 15)
+        self.assert_error(uuid, "not carried out")
+        self.play.restart_server(self.play.servers[B])
+        self.play.advance(60)
+        self.assertEqual(0, self.executed(uuid))
+
+    def test_query(self) -> None:
+        """Of a query nobody knows."""
+        self.begin()
+        uuid = self.start(CheckHealthCommand())
+        self.play.advance(1)
+        self.play.kill_server(self.play.servers[B])
+        self.play.advance(15)
+        self.assert_error(uuid, "unknown")
+
+    def test_started_again_at_once(self) -> None:
+        """A server that was never seen to be down looks after its own."""
+        self.begin()
+        query, change = self.start(CheckHealthCommand()), self.start(MaintainCommand())
+        self.play.advance(1)
+        self.play.restart_server(self.play.servers[B])
+        self.play.advance(60)
+        self.assert_error(query, "unknown")
+        self.assertEqual((JobStatus.SUCCEEDED, 1), (self.job(change).status, self.executed(change)))
+
+    def test_caller_repeats(self) -> None:
+        """Whose server dies before it answers calls another one, and the command is sent once."""
+        self.begin()
+        uuid = self.start(MaintainCommand(), server=A, key="mine")
+        self.play.kill_server(self.play.servers[A])
+        self.assertEqual(uuid, self.start(MaintainCommand(), server=C, key="mine"))
+        self.play.advance(10)
+        self.assertEqual(uuid, self.start(MaintainCommand(), server=B, key="mine"))
+        self.assertEqual((JobStatus.SUCCEEDED, 1), (self.job(uuid).status, self.executed(uuid)))
+
+    def test_stopped(self) -> None:
+        """A clean stop leaves it to the others, too."""
+        self.begin(delay=12)
+        uuid = self.start(MaintainCommand())
+        self.play.advance(1)
+        self.play.stop_server(self.play.servers[B])
+        self.play.advance(20)
+        self.assertEqual((JobStatus.SUCCEEDED, 1), (self.job(uuid).status, self.executed(uuid)))
 
 
 class CommandTests(SynchronousTestCase):
