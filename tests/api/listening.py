@@ -47,7 +47,9 @@ class ListeningTestCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(membership.leave()))
         directory, settings = Directory(bus), LiveSettings(database, bus, clock)
         operations = Operations(database, bus, directory, Hooks(), clock)
-        registration = self.registration = Registration(database, settings, Hooks(), clock, random.Random(2), port=8250, ca_folder=None)
+        registration = self.registration = Registration(
+            database, settings, Hooks(), clock, random.Random(2), port=8250, ca_folder=None
+        )
         resource_states = ResourceStates(database, bus, settings, directory, clock)
         sender = Sender(directory, settings, Hooks(), clock)
         command_jobs = CommandJobs(database, bus, directory, sender, settings, clock)
