@@ -324,7 +324,7 @@ class RequestsMachine(RuleBasedStateMachine):
         commands = [CheckHealthCommand()] * size
         sent = Sent(len(self.history), commands, in_sequence, self.clock.seconds() + timeout)
         self.history.append(sent)
-        ended = self.requests.send(Parcel(commands, flags), float(timeout))
+        ended = self.requests.send(Parcel(commands, flags, b"x" * size), float(timeout))
         ended.addCallbacks(sent.ends.append, lambda failure: sent.ends.append(failure.value))
         if self.closed:
             assert isinstance(sent.ends[0], AgentUnavailable)
@@ -419,7 +419,9 @@ class RequestsMachine(RuleBasedStateMachine):
         """What has ended is forgotten."""
         open_ = [sent for sent in self.history if not sent.ends]
         assert len(self.requests) == len(open_)
-        assert len(self.requests._waiting) == sum(sent.sequence is None for sent in open_)
+        waiting = [sent for sent in open_ if sent.sequence is None]
+        assert len(self.requests._waiting) == len(waiting)
+        assert self.requests._waiting_bytes == sum(len(sent.commands) for sent in waiting)
         assert bool(self.clock.getDelayedCalls()) == bool(open_)
         assert len(self.clock.getDelayedCalls()) <= 1
 
