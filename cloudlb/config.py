@@ -59,7 +59,7 @@ class ServerConfig:
     startup_timeout: int = _key("agent.startup.timeout", _whole(1, 3600), default=10)
     """Seconds from the handshake to the first StartupCommand."""
     max_half_open: int = _key("agent.max.half.open", _whole(1, 10**6), default=4096)
-    """Connections without a StartupCommand; beyond it the oldest of them is closed."""
+    """Connections without a StartupCommand, or whose agent waits for room or a refusal; the oldest goes beyond it."""
     max_half_open_per_address: int = _key("agent.max.half.open.per.address", _whole(1, 10**6), default=1024)
     max_message: int = _key("agent.max.message", _whole(8192, 2**31 - 1), default=16 * 2**20)
     """Bytes of one message, inflated."""
