@@ -72,7 +72,8 @@ def _rows(result: Row) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         ("class", result["class"].rpartition(".")[2]),
         ("result", json.dumps(result["result"])),
-        ("details", result.get("details")),
     ]
+    if "details" in result:
+        rows.append(("details", result["details"]))
     others = {name: value for name, value in result["answer"].items() if name not in _EVERY_ANSWER}
     return rows + [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in others.items()]
