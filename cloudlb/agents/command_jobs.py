@@ -23,7 +23,6 @@ from twisted.logger import Logger
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.errors import CommandCancelled, CommandError
 from cloudlb.agents.journalled import is_journalled
-from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable
 from cloudlb.agents.sender import Sender
 from cloudlb.domain.host_status import HostStatus
@@ -122,13 +121,11 @@ class CommandJobs:
         bus: Bus,
         directory: Directory,
         sender: Sender,
-        settings: LiveSettings,
         clock: IReactorTime,
     ) -> None:
         self._store = store
         self._directory = directory
         self._sender = sender
-        self._settings = settings
         self._clock = clock
         self.server_id = ServerId(0)
         """Set when the server has joined its cluster."""
@@ -172,7 +169,7 @@ class CommandJobs:
 
     async def _record(self, orders: list[Order]) -> Sequence[Job | Exception]:
         now, own = self._clock.seconds(), self.server_id
-        deadlines = [now + self._seconds(order) + MARGIN for order in orders]
+        deadlines = [now + self._sender.seconds([order.command], order.timeout) + MARGIN for order in orders]
 
         def work(txn: Transaction) -> list[Job | Exception]:
             alive, load, routes = _alive(txn, now), _Load(), _Routes(list)
@@ -188,13 +185,6 @@ class CommandJobs:
             return recorded
 
         return await self._store.run(work)
-
-    def _seconds(self, order: Order) -> float:
-        """How long a command may take, as Sender ranks it."""
-        settings, command = self._settings.current, order.command
-        by_name = settings.command_timeouts.get(wire_name(command).rpartition(".")[2])
-        wait = command.fields.get("wait") if isinstance(command, Opaque) else command.wait
-        return by_name or order.timeout or (wait if isinstance(wait, int) and wait > 0 else settings.wait)
 
     async def _follow(self, strays: list[_Stray]) -> Sequence[bool]:
         """Send jobs after their hosts; True for those whose hosts should be here."""

@@ -84,7 +84,7 @@ class Sender:
             attache = self._attache(host_id, commands)
         except AgentUnavailable as error:
             return fail(error)
-        seconds = self._seconds(commands, timeout)
+        seconds = self.seconds(commands, timeout)
         outgoing = [self._prepared(command, max(1, ceil(seconds))) for command in commands]
         flags = (Flag.STOP_ON_ERROR if stop_on_error else Flag(0)) | (Flag.IN_SEQUENCE if in_sequence else Flag(0))
         try:
@@ -149,6 +149,16 @@ class Sender:
         """
         return self._late.reported(id_, answer, host_id)
 
+    def seconds(self, commands: Commands, timeout: float | None) -> float:
+        """How long a request may take, as CloudStack ranks it [AgentManagerImpl.getTimeout]; the longest of several."""
+        settings = self._settings.current
+        by_name = settings.command_timeouts
+        given = timeout if timeout is not None and timeout > 0 else None
+        return max(
+            by_name.get(simple_name(wire_name(command))) or given or _wait(command) or settings.wait
+            for command in commands
+        )
+
     def stop(self) -> None:
         """Wait for no more reports."""
         self._late.stop()
@@ -165,16 +175,6 @@ class Sender:
             if why := refusal(wire_name(command), host.resource_state, _bypasses(command)):
                 raise AgentUnavailable(f"host {host.facts.name}: {why}")
         return attache
-
-    def _seconds(self, commands: Commands, timeout: float | None) -> float:
-        """How long a request may take, as CloudStack ranks it [AgentManagerImpl.getTimeout]; the longest of several."""
-        settings = self._settings.current
-        by_name = settings.command_timeouts
-        given = timeout if timeout is not None and timeout > 0 else None
-        return max(
-            by_name.get(simple_name(wire_name(command))) or given or _wait(command) or settings.wait
-            for command in commands
-        )
 
     def _prepared(self, command: Command | Opaque, wait: int) -> Command | Opaque:
         """The command as it goes out: with the time that it has, and an id if it is journalled."""

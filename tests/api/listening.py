@@ -52,7 +52,7 @@ class ListeningTestCase(TestCase):
         )
         resource_states = ResourceStates(database, bus, settings, directory, clock)
         sender = Sender(directory, settings, Hooks(), clock)
-        command_jobs = CommandJobs(database, bus, directory, sender, settings, clock)
+        command_jobs = CommandJobs(database, bus, directory, sender, clock)
         operations.server_id = resource_states.server_id = command_jobs.server_id = membership.own.id
         context = ApiContext(
             store=database,

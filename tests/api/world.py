@@ -108,7 +108,7 @@ class ApiTestCase(SynchronousTestCase):
         )
         resource_states = ResourceStates(database, bus, settings, directory, self.clock)
         sender = Sender(directory, settings, Hooks(), self.clock)
-        command_jobs = CommandJobs(database, bus, directory, sender, settings, self.clock)
+        command_jobs = CommandJobs(database, bus, directory, sender, self.clock)
         self.context = ApiContext(
             store=database,
             settings=settings,
