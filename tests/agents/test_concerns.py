@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -93,7 +93,8 @@ class ConcernTests(SynchronousTestCase):
         """Is read from what the agent shows; what is no certificate has none."""
         pem = certificates().agent.certificate
         assert pem is not None
-        shown = ssl.PEM_cert_to_DER_cert(pem.read_text())
-        end = x509.load_der_x509_certificate(shown).not_valid_after_utc
+        # The first of the chain that stands in the file.
+        certificate = x509.load_pem_x509_certificate(pem.read_bytes())
+        shown, end = certificate.public_bytes(Encoding.DER), certificate.not_valid_after_utc
         self.assertEqual(certificate_end(shown), end.timestamp())
         self.assertIsNone(certificate_end(b"no certificate"))

@@ -45,9 +45,11 @@ class JournalledTests(SynchronousTestCase):
 
     def test_of_our_own_classes(self) -> None:
         """Exactly these; a new one is to be thought about."""
+        # Tests and resources register classes of theirs in the same vocabulary.
+        ours = {class_: name for class_, name in _names.items() if class_.__module__.startswith("cloudlb.")}
         journalled = {
             name.rpartition(".")[2]
-            for class_, name in _names.items()
+            for class_, name in ours.items()
             if issubclass(class_, Command) and is_journalled(name)
         }
         self.assertEqual(

@@ -69,7 +69,8 @@ class CommandTests(ListeningTestCase):
         (row,) = await self.rows("hosts")
         self.assertEqual(("agent-1", "Connecting", "m"), (row["name"], row["state"], row["managementservername"]))
         table = await self.table("hosts")
-        self.assertEqual(["agent-1", "Connecting", "Enabled", "m", "cluster", "never", row["id"]], table.splitlines()[1].split())
+        columns = table.splitlines()[1].split()
+        self.assertEqual(["agent-1", "Connecting", "Enabled", "m", "cluster", "never", row["id"]], columns)
 
     async def test_names_cannot_command_the_terminal(self) -> None:
         """What an agent calls its host is shown, not interpreted: neither as escape codes nor as markup."""
