@@ -57,9 +57,9 @@ $(PROGRAM): setup.py pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(TOOLS): setup.py pyproject.toml | $(BIN)/python
+$(TOOLS): setup.py pyproject.toml Makefile | $(BIN)/python
 	@echo "Installing cloudlb and what its tests need into .venv: about a minute, once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,postgres]'
 	@touch $(PROGRAM) $@
 
 $(BIN)/python:

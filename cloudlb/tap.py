@@ -14,8 +14,8 @@ from cloudlb.net.daemon_options import DaemonOptions
 from cloudlb.net.descriptors import raise_descriptor_limit
 from cloudlb.net.tls import TlsConfigurationError
 from cloudlb.service import Server
+from cloudlb.storage.backend import UnsupportedDatabase
 from cloudlb.storage.database import Database
-from cloudlb.storage.engine import UnsupportedDatabase
 from cloudlb.storage.executor import ThreadExecutor
 
 READERS = 4

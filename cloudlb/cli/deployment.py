@@ -31,10 +31,12 @@ from cloudlb.domain.models import Account
 from cloudlb.domain.ports import StoreUnavailable, Transaction
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting, check_value
 from cloudlb.net.pki import CERTIFICATE_FILE, CertificateAuthority, PkiError
+from cloudlb.storage.backend import UnsupportedDatabase
 from cloudlb.storage.database import Database
-from cloudlb.storage.engine import UnsupportedDatabase, database_file
+from cloudlb.storage.engine import find_backend
 from cloudlb.storage.executor import InlineExecutor
 from cloudlb.storage.migrate import SchemaMismatch, upgrade
+from cloudlb.storage.sqlite import SqliteFile
 
 T = TypeVar("T")
 
@@ -119,10 +121,10 @@ def deploy(request: Request, progress: Callable[[str], None] = lambda line: None
     """
     try:
         plan = _plan(request)
-        file = database_file(plan.url)
-        if file.parent == plan.folder:
+        backend = find_backend(plan.url)
+        if isinstance(backend, SqliteFile) and backend.file.parent == plan.folder:
             plan.folder.mkdir(parents=True, exist_ok=True)
-        progress(f"database {file}")
+        progress(f"database {backend.name}")
         upgrade(plan.url)
         populated = _populate(plan)
         files = DeploymentFiles(
@@ -176,7 +178,7 @@ def _plan(request: Request) -> _Plan:
         raise DeploymentError(f"{request.agents} agents are not between 0 and {MAX_AGENTS}")
     first = next(iter(found.values()), None)
     url, written = _database(request, folder, first)
-    database_file(url)
+    find_backend(url)
     port = _port("--port", request.port, PORT, first.port if first else None)
     api_port = _port("--api-port", request.api_port, API_PORT, first.api_port if first else None)
     new_servers = tuple(address for address in asked if address not in found)
@@ -233,9 +235,9 @@ def _database(request: Request, folder: Path, found: ServerConfig | None) -> tup
     """The URL to open, and how mgmt.properties writes it."""
     own = folder / DATABASE_FILE
     if request.database_url is not None:
-        url = request.database_url
-        if url.startswith("sqlite:"):
-            url = f"sqlite:///{database_file(url).absolute()}"
+        url, backend = request.database_url, find_backend(request.database_url)
+        if isinstance(backend, SqliteFile):
+            url = f"sqlite:///{backend.file.absolute()}"
         if found is not None and url != found.database_url:
             raise DeploymentError(f"{folder} has another database than the one that --db names")
     elif found is not None:

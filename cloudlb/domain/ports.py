@@ -2,7 +2,8 @@
 
 A use case hands ``Store.run`` a plain function of a :class:`Transaction`. Everything that the function did is
 committed together when it returns, and nothing of it when it raises. The function runs on a thread of the store's
-own: it must not touch anything but the transaction and its own values.
+own: it must not touch anything but the transaction and its own values. It may run more than once, where another
+server's transaction got in its way: only its last run counts.
 """
 
 from __future__ import annotations
@@ -243,7 +244,11 @@ class Store(Protocol):
     """
 
     def run(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Run and commit. Writers are serialized."""
+        """Run and commit.
+
+        Until then no other server changes a row that the work has read and writes. One of which the work has found
+        none, another server may make meanwhile, unless a unique constraint forbids that there are two.
+        """
         ...
 
     def read(self, work: Callable[[Transaction], T]) -> Awaitable[T]:

@@ -16,16 +16,20 @@ from cloudlb.domain.models import DirectResource, Host, HostFacts, HostId, Sessi
 from cloudlb.domain.ports import Admission, AlreadyExists, Location, NotFound, Refused
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
 from cloudlb.storage.events import EventTable
-from cloudlb.storage.host_facts import FACTS, fact_values, fault, is_text, misfit
+from cloudlb.storage.host_facts import FACTS, fact_values, fault, misfit
 from cloudlb.storage.host_listings import HOSTS, HostListings
 from cloudlb.storage.schema import host
 from cloudlb.storage.steps import TRANSITION, step_event, update_all
+from cloudlb.storage.texts import is_text
 from cloudlb.storage.topology import Site, TopologyTable
 
 _HYPERVISOR_HOST = "Routing"
 """The type of hosts that stand in a cluster; system VMs may stand in a pod, or only in a zone."""
 
-_BY_GUIDS = HOSTS.where(host.c.guid.in_(bindparam("guids", expanding=True))).with_for_update(of=host)
+# Locks rows in one order, so that no two servers wait for each other.
+_BY_GUIDS = (
+    HOSTS.where(host.c.guid.in_(bindparam("guids", expanding=True))).order_by(host.c.id).with_for_update(of=host)
+)
 _REGISTER = insert(host).values(session=0).returning(host.c.id, host.c.guid)
 _ADMIT = (
     update(host)

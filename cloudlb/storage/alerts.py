@@ -13,6 +13,7 @@ from cloudlb.domain.record_ports import AlertFilter
 from cloudlb.domain.records import Alert, AlertType
 from cloudlb.storage.pages import page, prune
 from cloudlb.storage.schema import alert
+from cloudlb.storage.texts import as_text
 
 _COLUMNS = tuple(column for column in alert.c if column.name != "id")
 _TYPES = {alert_type.value[0]: alert_type for alert_type in AlertType}
@@ -39,7 +40,7 @@ class AlertTable:
 
     def send(self, alert_type: AlertType, subject: str, *, host_id: HostId | None, now: float) -> bool:
         """Raise an alert, or count the one that stands up."""
-        number = alert_type.value[0]
+        number, subject = alert_type.value[0], as_text(subject)
         same = {"of_type": number, "of_subject": subject, "of_host": host_id, "now": now}
         if self._connection.execute(_AGAIN, same).rowcount:
             return False

@@ -1,7 +1,7 @@
 """The store: work functions on transactions, on threads of their own.
 
-One thread writes, others read. In SQLite's WAL a reader sees the last commit before it began and neither waits for
-the writer nor makes it wait, so a long listing delays no admission.
+One thread writes, others read. A reader sees the last commit before it began and neither waits for the writer nor
+makes it wait, so a long listing delays no admission.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
-from cloudlb.domain.ports import Transaction
-from cloudlb.storage.engine import database_file, open_engine, troubles_named
+from cloudlb.domain.ports import StoreUnavailable, Transaction
+from cloudlb.storage.backend import troubles_named
+from cloudlb.storage.engine import find_backend
 from cloudlb.storage.executor import Executor
 from cloudlb.storage.migrate import check_revision
 from cloudlb.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
+
+ATTEMPTS = 10
+"""Most runs of a piece of work that conflicts with other servers' transactions, or whose connection is lost."""
+ATTEMPTS_AMONG_OTHERS = 3
+"""Runs after which the others have to wait for it: under contention somebody gets through, but not always the same."""
 
 
 class Database:
@@ -39,12 +46,12 @@ class Database:
         """
         self.on_publish: Callable[[], None] = lambda: None
         """Called after each commit that put messages on the bus."""
-        self._file = database_file(url)
+        self._backend = find_backend(url)
         self._writer = writer
         self._reader = reader
         self._new_uuid = new_uuid
-        self._write_engine = open_engine(url, connections=writer.size, writing=True)
-        self._read_engine = open_engine(url, connections=reader.size, writing=False)
+        self._write_engine = self._backend.open(connections=writer.size, writing=True)
+        self._read_engine = self._backend.open(connections=reader.size, writing=False)
 
     async def start(self) -> None:
         """Start the threads and look whether the schema is the one that this program was made for.
@@ -87,12 +94,34 @@ class Database:
         return result
 
     def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> tuple[T, bool]:
-        with troubles_named(self._file), engine.begin() as connection:
+        with troubles_named(self._backend):
+            for attempt in range(1, ATTEMPTS):
+                try:
+                    return self._attempt(engine, work, alone=attempt > ATTEMPTS_AMONG_OTHERS)
+                except DBAPIError as error:
+                    if not self._backend.may_pass(error):
+                        raise
+            return self._attempt(engine, work, alone=True)
+
+    def _attempt(self, engine: Engine, work: Callable[[Transaction], T], *, alone: bool) -> tuple[T, bool]:
+        with engine.connect() as connection:
+            if alone and engine is self._write_engine:
+                self._backend.make_others_wait(connection)
             transaction = SqlTransaction(connection, self._new_uuid)
             result = work(transaction)
-            published = transaction.bus.published
-        return result, published
+            transaction.bus.flush()
+            try:
+                connection.commit()
+            except DBAPIError as error:
+                if self._backend.is_in_doubt(error):
+                    # To run it again might be to do it twice.
+                    raise StoreUnavailable(
+                        f"database {self._backend.name}: the connection was lost during a commit, and nobody knows "
+                        "whether it was done"
+                    ) from error
+                raise
+            return result, transaction.bus.published
 
     def _check(self) -> None:
-        with troubles_named(self._file), self._read_engine.begin() as connection:
+        with troubles_named(self._backend), self._read_engine.begin() as connection:
             check_revision(connection)

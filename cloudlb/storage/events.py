@@ -14,6 +14,7 @@ from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event, Level
 from cloudlb.storage.pages import page, prune
 from cloudlb.storage.schema import event
+from cloudlb.storage.texts import as_text
 
 _COLUMNS = tuple(column for column in event.c if column.name != "id")
 _ADD = insert(event)
@@ -45,7 +46,10 @@ class EventTable:
     def add_all(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add many with one statement; a row has every column but id and uuid."""
         if rows:
-            self._connection.execute(_ADD, [{"uuid": str(self._new_uuid()), **row} for row in rows])
+            self._connection.execute(
+                _ADD,
+                [{"uuid": str(self._new_uuid()), **row, "description": as_text(row["description"])} for row in rows],
+            )
 
     def list(self, which: EventFilter, offset: int, limit: int | None) -> tuple[Sequence[Event], int]:
         """A page of them, the newest first."""

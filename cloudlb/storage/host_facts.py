@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Integer, String
 
 from cloudlb.domain.models import Cluster, HostFacts
 from cloudlb.storage.schema import host
+from cloudlb.storage.texts import is_text
 
 FACTS = tuple(attribute.name for attribute in fields(HostFacts))
 """The columns of what an agent says."""
@@ -50,12 +51,3 @@ def misfit(facts: HostFacts, cluster: Cluster) -> str | None:
         if of_host and of_cluster and of_host.casefold() != of_cluster.casefold():
             return f"host {facts.guid!r} has {what} {of_host!r}, cluster {cluster.name!r} has {of_cluster!r}"
     return None
-
-
-def is_text(value: str) -> bool:
-    """Tell text from strings with NUL or with halves of surrogate pairs, which databases do not take."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in value

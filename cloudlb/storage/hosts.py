@@ -23,6 +23,8 @@ _LOST = frozenset({HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT})
 _STANDING = (
     select(host.c.id, host.c.name, host.c.session, host.c.status, host.c.disconnected)
     .where(host.c.id.in_(bindparam("ids", expanding=True)), host.c.removed.is_(None))
+    # Locks rows in one order, so that no two servers wait for each other.
+    .order_by(host.c.id)
     .with_for_update()
 )
 _STEP = (
@@ -209,7 +211,7 @@ class HostTable(HostAdmissions):
     def touch(self, heard: Mapping[HostId, float]) -> None:
         """Stamp hosts, all with one statement."""
         if heard:
-            self._connection.execute(_TOUCH, [{"of_id": host_id, "heard": at} for host_id, at in heard.items()])
+            self._connection.execute(_TOUCH, [{"of_id": host_id, "heard": at} for host_id, at in sorted(heard.items())])
 
     def out_of_band(self, host_id: HostId) -> OutOfBand | None:
         """A host's BMC."""

@@ -10,7 +10,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from cloudlb.storage.engine import database_file, open_engine, troubles_named
+from cloudlb.storage.backend import troubles_named
+from cloudlb.storage.engine import find_backend
 
 
 class SchemaMismatch(Exception):
@@ -18,7 +19,7 @@ class SchemaMismatch(Exception):
 
 
 def upgrade(url: str) -> None:
-    """Make the database if there is none, and run the migrations that it lacks, all of them or none.
+    """Run the migrations that a database lacks, all of them or none; make SQLite's file if there is none.
 
     Raises:
         UnsupportedDatabase: the URL cannot be used.
@@ -26,12 +27,12 @@ def upgrade(url: str) -> None:
         StoreUnavailable: it cannot be opened or written.
         OSError: its file cannot be made.
     """
-    file = database_file(url)
-    # Only for the owner, like the files that SQLite puts beside it: the keys of the API's users are in it.
-    file.touch(mode=0o600)
-    engine = open_engine(url, connections=1, writing=True)
+    backend = find_backend(url)
+    backend.create()
+    engine = backend.open(connections=1, writing=True)
     try:
-        with troubles_named(file), engine.begin() as connection:
+        with troubles_named(backend), engine.begin() as connection:
+            backend.lock_schema(connection)
             script = ScriptDirectory.from_config(config := _config(connection))
             found = current_revision(connection)
             if found is not None and found not in {revision.revision for revision in script.walk_revisions()}:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from cloudlb.domain.models import ClusterId
 from cloudlb.domain.ports import NotFound
 from cloudlb.domain.settings import Settings
+from cloudlb.storage.schema import cluster
 from cloudlb.storage.schema import cluster_configuration as of_cluster
 from cloudlb.storage.schema import configuration as of_all
 
@@ -15,6 +15,7 @@ _LOAD = select(of_all.c.name, of_all.c.value)
 _LOAD_CLUSTERS = select(of_cluster.c.cluster_id, of_cluster.c.name, of_cluster.c.value)
 _GLOBAL = of_all.c.name == bindparam("of_name")
 _CLUSTER = (of_cluster.c.name == bindparam("of_name")) & (of_cluster.c.cluster_id == bindparam("of_cluster"))
+_CLUSTER_IS_THERE = select(cluster.c.id).where(cluster.c.id == bindparam("of_cluster"))
 
 
 class SettingTable:
@@ -41,11 +42,9 @@ class SettingTable:
         key = {"of_name": name, "of_cluster": cluster_id}
         if self._connection.execute(update(of_cluster).where(_CLUSTER), {**key, "value": value}).rowcount:
             return
-        try:
-            with self._connection.begin_nested():
-                self._connection.execute(insert(of_cluster), {"name": name, "cluster_id": cluster_id, "value": value})
-        except IntegrityError as error:
-            raise NotFound(f"there is no cluster {cluster_id}") from error
+        if self._connection.scalar(_CLUSTER_IS_THERE, {"of_cluster": cluster_id}) is None:
+            raise NotFound(f"there is no cluster {cluster_id}")
+        self._connection.execute(insert(of_cluster), {"name": name, "cluster_id": cluster_id, "value": value})
 
     def reset(self, name: str, cluster_id: ClusterId | None) -> None:
         """Forget a value."""

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from agent.config import load_agent_config
 from cloudlb.api.signature import signatures
@@ -27,6 +27,7 @@ from cloudlb.net.pki import CertificateAuthority
 from cloudlb.net.tls import Identity, client_context, server_context
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
+from tests.storage.postgres import MISSING, new_database
 
 T = TypeVar("T")
 SERVERS = ("127.0.0.1", "127.0.0.2")
@@ -286,6 +287,19 @@ class RefusalTests(DeploymentTestCase):
         (self.folder / "cloudlb.sqlite").touch()
         (self.folder / "agents").mkdir()
         self.assertEqual(2, deploy(self.request).new_agents)
+
+    def test_postgres(self) -> None:
+        """A deployment on PostgreSQL is like any other, except that no database is in its folder."""
+        if MISSING:
+            raise SkipTest(MISSING)
+        url = new_database(self)
+        deployment = deploy(evolve(self.request, database_url=url))
+        self.assertEqual(url, load_server_config(deployment.server_file("127.0.0.1")).database_url)
+        self.assertEqual(1, deploy(evolve(self.request, servers=("127.0.0.3",), agents=3)).new_agents)
+        self.assertEqual([], list(self.folder.glob("*.sqlite")))
+        elsewhere = evolve(self.request, folder=self.folder.parent / "other", database_url=url)
+        error = self.assertRaises(DeploymentError, deploy, elsewhere)
+        self.assertIn("another deployment", str(error))
 
     def test_other_database(self) -> None:
         """Another file holds the database, if named; it serves one deployment only, and stays the one."""

@@ -48,6 +48,13 @@ class EventRowsContract(StoreContract):
         self.add("another", 6.0)
         self.assertEqual(self.events()[0].level, Level.INFO)
 
+    def test_no_text(self) -> None:
+        """What an agent said is told even if it holds characters that no database takes."""
+        self.add("a\0b\ud800c", 5.0, details={"said": "a\0b\ud800c"})
+        (event,) = self.events()
+        self.assertEqual(event.description, "a\ufffdb\ufffdc")
+        self.assertEqual(event.details, {"said": "a\0b\ud800c"})
+
     def test_filters(self) -> None:
         """Each part of a filter counts, and all of them together."""
         self.add("Link of a ended", 1.0, "HOST.RECONNECT", level=Level.WARN, host_id=HostId(1), account_id=7)
@@ -120,6 +127,11 @@ class AlertRowsContract(StoreContract):
             host_id=HostId(1),
         )
         self.assertEqual(alert, expected)
+
+    def test_no_text(self) -> None:
+        """Characters that no database takes are marked, and the same alert is still the same."""
+        self.assertEqual([self.send("a\0b", 1.0), self.send("a\0b", 2.0)], [True, False])
+        self.assertEqual([alert.subject for alert in self.alerts()], ["a\ufffdb"])
 
     def test_others(self) -> None:
         """Another subject, host or type is another alert, and so is one of no host; each stands by itself."""

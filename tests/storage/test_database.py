@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.ports import Location, Refused, StoreUnavailable, Transaction
-from cloudlb.storage import engine
+from cloudlb.storage import sqlite
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor, ThreadExecutor
 from cloudlb.storage.schema import zone
@@ -191,7 +191,7 @@ class Inline(SynchronousTestCase):
 
     def test_lock_that_stays(self) -> None:
         """A lock that outlasts the patience is trouble of the database; the store works when it is gone."""
-        self.patch(engine, "BUSY_TIMEOUT", 0.01)
+        self.patch(sqlite, "BUSY_TIMEOUT", 0.01)
         database = self.open()
         other = sqlite3.connect(self.file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -13,8 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.storage.backend import UnsupportedDatabase
 from cloudlb.storage.database import Database
-from cloudlb.storage.engine import UnsupportedDatabase, open_engine
+from cloudlb.storage.engine import find_backend
 from cloudlb.storage.executor import InlineExecutor
 from cloudlb.storage.migrate import SchemaMismatch, upgrade
 from cloudlb.storage.schema import metadata
@@ -45,7 +46,7 @@ class Upgrades(SynchronousTestCase):
     def test_equals_the_schema(self) -> None:
         """The migrations make what the tables of the program say, no more and no less."""
         upgrade(self.url)
-        engine = open_engine(self.url, connections=1, writing=False)
+        engine = find_backend(self.url).open(connections=1, writing=False)
         self.addCleanup(engine.dispose)
         with engine.begin() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -76,7 +77,7 @@ class Upgrades(SynchronousTestCase):
     def test_from_the_first(self) -> None:
         """Hosts and jobs of the first schema are there after the upgrade, as hosts of agents and jobs without a key."""
         self.file.touch()
-        engine = open_engine(self.url, connections=1, writing=True)
+        engine = find_backend(self.url).open(connections=1, writing=True)
         with engine.begin() as connection:
             config = Config(attributes={"connection": connection})
             config.set_main_option("script_location", "cloudlb:storage/migrations")
@@ -150,7 +151,9 @@ class Upgrades(SynchronousTestCase):
     def test_urls(self) -> None:
         """A URL that cannot be used is refused without showing its password."""
         for url, message in (
-            ("postgresql://admin:hidden@db/cloud", "only sqlite"),
+            ("mysql://admin:hidden@db/cloud", "only sqlite and postgresql"),
+            ("postgresql+asyncpg://admin:hidden@db/cloud", "psycopg"),
+            ("postgresql://admin:hidden@db", "names no database"),
             ("sqlite://", "a file is needed"),
             ("sqlite:///:memory:", "a file is needed"),
             ("hidden", "malformed"),
