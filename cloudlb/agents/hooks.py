@@ -66,6 +66,11 @@ class Hooks:
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = list(hooks)
 
+    @property
+    def watch_time_outs(self) -> bool:
+        """Whether any is told of time-outs, for which the commands have to be kept."""
+        return any(type(hook).timed_out is not Hook.timed_out for hook in self._hooks)
+
     def add(self, hook: Hook) -> None:
         """Tell a hook, too, from now on."""
         self._hooks.append(hook)

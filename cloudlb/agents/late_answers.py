@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from cloudlb.agents.errors import AgentTimedOut, CommandCancelled, CommandError, LinkLost
-from cloudlb.agents.requests import MAX_REQUESTS, Answers
+from cloudlb.agents.requests import MAX_REQUESTS, Answers, shown_seconds
 from cloudlb.domain.models import Host, HostId
 from cloudlb.wire import STOPPED_BY_PREVIOUS_FAILURE, Answer, Opaque
 
@@ -85,15 +85,15 @@ class LateAnswers:
         sent.addCallbacks(lambda answers: self._end(waiter, answers), lambda failure: self._failed(waiter, failure))
         return ended
 
-    def reported(self, id_: str, answer: Answer | Opaque, host_id: HostId | None = None) -> bool:
+    def reported(self, id_: str, answer: Answer | Opaque, host_id: HostId) -> bool:
         """Take an answer that a host has told on another session; whether somebody waited for it.
 
         Args:
             id_: of the command.
             answer: its answer.
-            host_id: the host that tells it, which must be the one that the command was sent to; None: not known.
+            host_id: the host that tells it, which must be the one that the command was sent to.
         """
-        waiters = [each for each in self._waiters.get(id_, ()) if host_id in (None, each.host.id)]
+        waiters = [each for each in self._waiters.get(id_, ()) if each.host.id == host_id]
         for waiter in waiters:
             waiter.answers[id_] = answer
             if (answers := waiter.complete()) is not None:
@@ -116,7 +116,7 @@ class LateAnswers:
         self._lost[waiter.host.id] += 1
         overdue = AgentTimedOut(
             f"{_name(waiter)} has lost its link and not told of what it was sent in time, which was "
-            f"{waiter.timeout:g} s"
+            f"{shown_seconds(waiter.timeout)}"
         )
         remaining = max(0.0, waiter.deadline - self._clock.seconds())
         waiter.timer = self._clock.callLater(remaining, self._end, waiter, overdue)

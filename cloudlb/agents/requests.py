@@ -265,10 +265,11 @@ class Requests:
     def _overdue(self, request: _Request) -> AgentTimedOut:
         if not self._leave(request):
             return AgentTimedOut(
-                f"{self.host} was not sent it within {request.timeout:g} s: an earlier one in sequence was under way"
+                f"{self.host} was not sent it within {shown_seconds(request.timeout)}: an earlier one in sequence was "
+                "under way"
             )
         self._carrier.call_off(request.sequence, "timed out")
-        return AgentTimedOut(f"{self.host} did not answer in time, which was {request.timeout:g} s")
+        return AgentTimedOut(f"{self.host} did not answer in time, which was {shown_seconds(request.timeout)}")
 
     def _cancelled(self, request: _Request) -> None:
         if self._exchange.close(request.sequence):
@@ -276,6 +277,11 @@ class Requests:
                 self._carrier.call_off(request.sequence, "cancelled")
             self._go_on()
         request.end(CommandCancelled(f"what was for {self.host} was cancelled"))
+
+
+def shown_seconds(seconds: float) -> str:
+    """A time-out as people read it: of that of a job the way to the host's server is taken off, in microseconds."""
+    return f"{round(seconds, 1):g} s" if seconds >= 0.1 else "less than 0.1 s"
 
 
 def _misfit(host: str, answers: Answers, expected: int) -> str:

@@ -35,6 +35,9 @@ Outcome = Answer | Opaque | CommandError
 Receive = Callable[[int, Outcome], object]
 """Takes the index of a command and its end."""
 
+MAX_TIMEOUT = 7 * 86400
+"""Seconds that any command may take, whoever says so: a waiter that waits for ever is a leak."""
+
 
 class Sender:
     """Sends commands to the hosts whose agents are on this server."""
@@ -98,8 +101,10 @@ class Sender:
         ids = [id_ for command in outgoing if (id_ := command_id(command)) is not None]
         if attache.journals and len(ids) == len(outgoing):
             sent = self._late.follow(attache.host, ids, sent, timeout=seconds, stop_on_error=stop_on_error)
+        # They may be large and the wait long.
+        overdue = outgoing if self._hooks.watch_time_outs else ()
         return sent.addCallbacks(
-            lambda answers: self._answered(host_id, answers), lambda failure: self._failed(host_id, outgoing, failure)
+            lambda answers: self._answered(host_id, answers), lambda failure: self._failed(host_id, overdue, failure)
         )
 
     def send_each(
@@ -139,25 +144,29 @@ class Sender:
         ]
         return DeferredList(told).addCallback(lambda _: None)
 
-    def reported(self, id_: str, answer: Answer | Opaque, host_id: HostId | None = None) -> bool:
+    def reported(self, id_: str, answer: Answer | Opaque, host_id: HostId) -> bool:
         """Give an answer that a host has told of on another session to who waits for it; whether somebody did.
 
         Args:
             id_: of the command.
             answer: its answer.
-            host_id: who tells it: only who waits for this host gets it. None: not known.
+            host_id: who tells it: only who waits for this host gets it.
         """
         return self._late.reported(id_, answer, host_id)
 
     def seconds(self, commands: Commands, timeout: float | None) -> float:
-        """How long a request may take, as CloudStack ranks it [AgentManagerImpl.getTimeout]; the longest of several."""
+        """How long a request may take, as CloudStack ranks it [AgentManagerImpl.getTimeout]; the longest of several.
+
+        It is MAX_TIMEOUT at most.
+        """
         settings = self._settings.current
         by_name = settings.command_timeouts
         given = timeout if timeout is not None and timeout > 0 else None
-        return max(
+        longest = max(
             by_name.get(simple_name(wire_name(command))) or given or _wait(command) or settings.wait
             for command in commands
         )
+        return min(longest, MAX_TIMEOUT)
 
     def stop(self) -> None:
         """Wait for no more reports."""

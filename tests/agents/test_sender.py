@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from gc import collect
 from typing import cast
 from uuid import UUID
+from weakref import ref
 
 from attrs import define, field
 from hypothesis import settings
@@ -27,7 +29,7 @@ from cloudlb.agents.errors import (
 from cloudlb.agents.hooks import Hook, Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.requests import MAX_REQUESTS, Answers
-from cloudlb.agents.sender import Outcome, Sender
+from cloudlb.agents.sender import MAX_TIMEOUT, Outcome, Sender
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId
 from cloudlb.domain.resource_state import ResourceState
@@ -254,13 +256,45 @@ class SenderTests(SynchronousTestCase):
         connection.lose()
         self.clock.advance(59)
         self.assertNoResult(sent)
-        self.assertFalse(self.sender.reported("another", Answer()))
+        self.assertFalse(self.sender.reported("another", Answer(), HOST))
         self.assertFalse(self.sender.reported(id_of(command), Answer(), HostId(2)))
         self.assertTrue(self.sender.reported(id_of(command), Answer(details="done"), HOST))
         self.assertEqual(self.successResultOf(sent), [Answer(details="done")])
-        self.assertFalse(self.sender.reported(id_of(command), Answer(details="again")))
+        self.assertFalse(self.sender.reported(id_of(command), Answer(details="again"), HOST))
         self.assertEqual((len(self.sender._late), self.clock.getDelayedCalls()), (0, []))
         self.assertEqual(self.hook.told, [("seen", 1), ("answered", 1)])
+
+    def test_what_was_sent_is_let_go(self) -> None:
+        """While its answer is waited for; only a hook that is told of time-outs has it kept."""
+
+        class Payload(dict[str, str]):
+            """May be referred to weakly."""
+
+        for hooks, kept in ((Hooks([Hook()]), False), (Hooks([Recorder()]), True)):
+            self.sender._hooks = hooks
+            connection = self.fixture.connect()
+            payload = Payload(a="x")
+            held = ref(payload)
+            sent = self.sender.send(HOST, [Opaque(START, {"payload": payload})])
+            del payload
+            connection.requests()
+            collect()
+            self.assertEqual(held() is not None, kept)
+            sent.cancel()
+            self.failureResultOf(sent)
+
+    def test_longest(self) -> None:
+        """Nobody's time-out is endless."""
+        for command, timeout in ((CheckHealthCommand(wait=2**31 - 1), None), (CheckHealthCommand(), 1e9)):
+            self.assertEqual(MAX_TIMEOUT, self.sender.seconds([command], timeout))
+
+    def test_time_out_as_it_is_shown(self) -> None:
+        """Without the microseconds that the way of a job has taken."""
+        self.fixture.connect()
+        for seconds, shown in ((0.995872, "which was 1 s"), (59.84, "which was 59.8 s"), (0.01, "less than 0.1 s")):
+            sent = self.sender.send(HOST, [CheckHealthCommand()], timeout=seconds)
+            self.clock.advance(seconds)
+            self.assertTrue(self.refused(sent, AgentTimedOut).endswith(shown))
 
     def test_no_late_answer(self) -> None:
         """At the deadline that was set when it was sent."""
@@ -296,7 +330,7 @@ class SenderTests(SynchronousTestCase):
         sent = self.sender.send(HOST, [MaintainCommand()], timeout=60)
         [(header, [command])] = connection.requests()
         self.fixture.connect(2)
-        self.assertTrue(self.sender.reported(id_of(command), Answer(details="done")))
+        self.assertTrue(self.sender.reported(id_of(command), Answer(details="done"), HOST))
         self.assertEqual(self.successResultOf(sent), [Answer(details="done")])
         connection.answer(header.sequence, Answer(details="again"))
         connection.lose()
@@ -308,9 +342,9 @@ class SenderTests(SynchronousTestCase):
         sent = self.sender.send(HOST, [MaintainCommand(), MaintainCommand(), MaintainCommand()])
         [(_, [first, second, _])] = connection.requests()
         connection.lose()
-        self.assertTrue(self.sender.reported(id_of(second), Answer(result=False)))
+        self.assertTrue(self.sender.reported(id_of(second), Answer(result=False), HOST))
         self.assertNoResult(sent)
-        self.assertTrue(self.sender.reported(id_of(first), Answer()))
+        self.assertTrue(self.sender.reported(id_of(first), Answer(), HOST))
         stopped = Answer(result=False, details=STOPPED_BY_PREVIOUS_FAILURE)
         self.assertEqual(self.successResultOf(sent), [Answer(), Answer(result=False), stopped])
 
@@ -320,7 +354,7 @@ class SenderTests(SynchronousTestCase):
         same = MaintainCommand(context_map={COMMAND_ID: "same"})
         first, second = self.sender.send(HOST, [same]), self.sender.send(HOST, [same])
         connection.lose()
-        self.assertTrue(self.sender.reported("same", Answer()))
+        self.assertTrue(self.sender.reported("same", Answer(), HOST))
         self.assertEqual([self.successResultOf(first), self.successResultOf(second)], [[Answer()], [Answer()]])
 
     def test_cancelled(self) -> None:
