@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, TypeVar
 
+import orjson
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -22,7 +23,15 @@ from twisted.python.failure import Failure
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.resource.interface import Answer, Command, Opaque, ServerResource
 from cloudlb.resource.journal import Journal
-from cloudlb.wire import COMMAND_ID, STOPPED_BY_PREVIOUS_FAILURE, CancelCommand, unsupported, wire_name
+from cloudlb.wire import (
+    COMMAND_ID,
+    STOPPED_BY_PREVIOUS_FAILURE,
+    CancelCommand,
+    fields_of,
+    read_content,
+    unsupported,
+    wire_name,
+)
 
 MAX_WAITING = 1000
 """Requests that may wait for a worker. A server that sends more gets failed answers at once."""
@@ -130,25 +139,35 @@ class Dispatch:
         answer: Callable[[list[Answer]], None],
     ) -> None:
         held: list[DeferredLock | DeferredSemaphore] = []
-        contents = request.contents
-        patience = _wait(contents[0]) if contents else 0
         self._busy += 1
         try:
-            if in_sequence:
-                await self._step(request, self._turn.acquire(), patience)
-                held.append(self._turn)
-            await self._step(request, self._workers.acquire(), patience)
-            held.append(self._workers)
-        except _Overdue:
-            answers = _all_failed(contents, "Timed out while the host was busy")
-        except CancelledError:
-            answers = _all_failed(contents, f"Cancelled while the host was busy: {request.cancelled}")
-        else:
+            await self._wait_for_turn(request, in_sequence, held)
             answers = await self._answers(request, sequence, stop_on_error)
-        self._withdraw(request, sequence)
-        answer(answers)
-        # A blocking call that has overrun its time goes on; before it has ended its worker is not free.
-        await DeferredList(request.blocked)
+        except _Overdue:
+            answers = _all_failed(request.contents, "Timed out while the host was busy")
+        except CancelledError:
+            answers = _all_failed(request.contents, f"Cancelled while the host was busy: {request.cancelled}")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the server gets its answers
+            self._failures.info("A request failed: {error} ({place})", error=_said(error), place=_place(error))
+            answers = _all_failed(request.contents, _said(error))
+        finally:
+            # Nothing is awaited from here on: the coroutine may be about to be closed.
+            self._withdraw(request, sequence)
+            answer(answers)
+            # A blocking call that has overrun its time goes on; before it has ended its worker is not free.
+            DeferredList(request.blocked).addCallback(lambda _: self._free(held))
+
+    async def _wait_for_turn(
+        self, request: _Request, in_sequence: bool, held: list[DeferredLock | DeferredSemaphore]
+    ) -> None:
+        patience = _wait(request.contents[0]) if request.contents else 0
+        if in_sequence:
+            await self._step(request, self._turn.acquire(), patience)
+            held.append(self._turn)
+        await self._step(request, self._workers.acquire(), patience)
+        held.append(self._workers)
+
+    def _free(self, held: Sequence[DeferredLock | DeferredSemaphore]) -> None:
         for turn in held:
             turn.release()
         self._busy -= 1
@@ -189,7 +208,9 @@ class Dispatch:
             answer = await self._start(request, command, wait)
         except _Overdue:
             return Answer(result=False, details=f"{name} timed out after {wait} s")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server gets an answer
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a resource raises, the server gets an answer
             if request.cancelled is not None and isinstance(error, CancelledError):
                 return Answer(result=False, details=f"{name} was cancelled: {request.cancelled}")
             self._failures.info("{name} failed: {error} ({place})", name=name, error=_said(error), place=_place(error))
@@ -199,6 +220,9 @@ class Dispatch:
         if not isinstance(answer, Answer):
             self._failures.info("{name} was answered with a {kind}", name=name, kind=type(answer).__qualname__)
             return Answer(result=False, details=f"The resource has no proper answer to {name}")
+        if (fault := _fault(answer)) is not None:
+            self._failures.info("The answer to {name} cannot be written: {fault}", name=name, fault=fault)
+            return Answer(result=False, details=f"The answer to {name} cannot be written: {fault}")
         return answer
 
     def _start(self, request: _Request, command: Command | Opaque, wait: int) -> Awaitable[object]:
@@ -214,8 +238,9 @@ class Dispatch:
             ended.callback(None)
             result.callback(value)
 
+        call = self._in_thread(lambda: self._resource.execute(command))
         request.blocked.append(ended)
-        self._in_thread(lambda: self._resource.execute(command)).addBoth(returned)
+        call.addBoth(returned)
         return self._within(wait, result)
 
     async def _call(self, command: Command | Opaque) -> object:
@@ -281,11 +306,28 @@ def _name(content: Command | Answer | Opaque) -> str:
     return wire_name(content).rpartition(".")[2]
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _fault(answer: Answer) -> str | None:
+    """Why a server could not read an answer; None: it can."""
+    try:
+        read_content(Opaque(wire_name(answer), orjson.loads(orjson.dumps(fields_of(answer)))))
+    except KeyError:
+        return f"{type(answer).__qualname__} is no registered class"
+    except Exception as error:  # noqa: BLE001 - a resource may have put anything into it
+        return _said(error)
+    return None
 
 
-def _place(error: Exception) -> str:
+def _said(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        # Where Python could not decode something, a file's name say, there are surrogates, which JSON has not.
+        text = str(error).encode(errors="backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - it is the resource's code that is asked here
+        return name
+    return f"{name}: {text}" if text else name
+
+
+def _place(error: BaseException) -> str:
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     return f"{innermost.filename}:{innermost.lineno}"
 

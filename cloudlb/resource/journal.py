@@ -201,6 +201,10 @@ class Journal:
     async def end(self, id_: str, answer: Answer) -> Answer:
         """Note the end of a command that :meth:`begin` let the caller carry out.
 
+        Args:
+            id_: of the command.
+            answer: one that can be written.
+
         Returns:
             The answer to send, which from now on is the one to this id.
         """

@@ -27,12 +27,8 @@ def unknown_outcome(entry: Entry) -> Answer:
 
 
 def kept(answer: Answer) -> tuple[Answer, str]:
-    """What is sent and kept of a resource's answer, and its fields as a JSON text."""
-    try:
-        wire_name(answer)
-        text = orjson.dumps(fields_of(answer)).decode()
-    except (KeyError, TypeError) as error:
-        return kept(Answer(result=False, details=f"The answer of the resource cannot be written: {error}"))
+    """What is sent and kept of an answer that can be written, and its fields as a JSON text."""
+    text = orjson.dumps(fields_of(answer)).decode()
     size, containers = len(orjson.dumps(text)), brackets(text)
     if size > MAX_ANSWER or containers > MAX_ANSWER_BRACKETS:
         return kept(

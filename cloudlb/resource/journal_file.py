@@ -149,13 +149,7 @@ class SqliteFile(JournalFile):
             [[version]] = connection.execute("PRAGMA user_version")
             if version not in (0, VERSION):
                 raise sqlite3.DatabaseError(f"its layout is {version}, and this agent knows {VERSION}")
-            # Exclusive: a second agent with the same file would carry out what this one has begun.
-            for pragma in (
-                "locking_mode = EXCLUSIVE",
-                "journal_mode = WAL",
-                "synchronous = FULL",
-                "secure_delete = ON",
-            ):
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
                 connection.execute(f"PRAGMA {pragma}")
             if version == 0:
                 connection.executescript(_LAYOUT)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -17,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.resource.dispatch import Dispatch
 from cloudlb.resource.interface import (
     Answer,
+    CheckHealthAnswer,
     CheckHealthCommand,
     Command,
     MaintainCommand,
@@ -29,6 +33,19 @@ from cloudlb.resource.interface import (
 from cloudlb.resource.journal import Journal
 from cloudlb.wire import COMMAND_ID, CancelCommand
 from tests.support.memory_file import MemoryFile, at_once
+
+
+@frozen(kw_only=True)
+class UnregisteredAnswer(Answer):
+    """A class that the wire has no name for."""
+
+
+class Unspeakable(Exception):
+    """Fails when it is to be said."""
+
+    def __str__(self) -> str:
+        """Never succeed."""
+        raise RuntimeError("no words")
 
 
 class Scripted(ServerResource):
@@ -128,6 +145,63 @@ class DispatchTests(SynchronousTestCase):
 
         answers = self.successResultOf(self.execute(self.dispatch(lambda _: fail()), command(1)))
         self.assertEqual(answers, [Answer(result=False, details="OSError: gone")])
+
+    def test_raises_what_is_no_exception(self) -> None:
+        """Whatever is raised, at once, later or on a thread, there is an answer, and the worker is free again."""
+        for error, details in (
+            (SystemExit(3), "SystemExit: 3"),
+            (asyncio.CancelledError(), "CancelledError"),
+            (GeneratorExit("closed"), "GeneratorExit: closed"),
+            (Unspeakable(), "Unspeakable"),
+            (OSError("no such file: \udcff"), "OSError: no such file: \\udcff"),
+        ):
+            for resource in (Scripted(partial(_raise, error)), Scripted(partial(_raise_later, error))):
+                self.failed(Dispatch(resource, self.clock, workers=1), details)
+            on_thread = Blocking(partial(_raise, error))
+            self.failed(Dispatch(on_thread, self.clock, workers=1, in_thread=_run), details)
+
+    def failed(self, dispatch: Dispatch, details: str) -> None:
+        """See one request after another fail."""
+        for _ in range(2):
+            answers = self.successResultOf(self.execute(dispatch, command(1), command(2), in_sequence=True))
+            self.assertEqual(answers, [Answer(result=False, details=details)] * 2)
+        self.assertEqual(dispatch.busy, 0)
+
+    def test_no_thread(self) -> None:
+        """Where no thread takes a call there is an answer, and the worker is free again."""
+
+        def in_thread(_: object) -> Deferred[object]:
+            raise RuntimeError("can't start new thread")
+
+        dispatch = Dispatch(Blocking(lambda _: Answer()), self.clock, workers=1, in_thread=in_thread)
+        self.failed(dispatch, "RuntimeError: can't start new thread")
+
+    def test_a_fault_of_the_journal(self) -> None:
+        """What goes wrong outside of the resource is answered, too."""
+        journal = Journal(MemoryFile(), self.clock, partial(_raise, ZeroDivisionError("a bug")))
+        dispatch = Dispatch(Scripted(lambda _: Answer()), self.clock, workers=1, journal=journal)
+        for _ in range(2):
+            answers = self.successResultOf(self.execute(dispatch, identified("a")))
+            self.assertEqual(answers, [Answer(result=False, details="ZeroDivisionError: a bug")])
+        self.assertEqual(dispatch.busy, 0)
+
+    def test_answers_that_cannot_be_written(self) -> None:
+        """An answer that no server could read is a failure that names the command and the reason."""
+        wrong: Any = "yes"
+        for answer, reason in (
+            (UnregisteredAnswer(), "UnregisteredAnswer is no registered class"),
+            (Answer(details="\udcff"), "surrogates"),
+            (Answer(extra={"disk": b"raw"}), "bytes"),
+            (Answer(extra={"size": 2**70}), "64"),
+            (Answer(result=wrong), "result: true or false was expected, not str"),
+            (CheckHealthAnswer(context_map=wrong), "ValueError"),
+        ):
+            with capturedLogs() as events:
+                [given] = self.successResultOf(self.execute(self.dispatch(partial(_give, answer)), command(1)))
+            self.assertIs(given.result, False)
+            self.assertIn("The answer to Command1 cannot be written: ", given.details or "")
+            self.assertIn(reason, given.details or "")
+            self.assertEqual(len(events), 1)
 
     def test_no_answer_returned(self) -> None:
         """A resource that returns something else does not leave the command without an answer."""
@@ -300,7 +374,7 @@ class DispatchTests(SynchronousTestCase):
     @given(
         st.lists(
             st.tuples(
-                st.lists(st.sampled_from(["ok", "fail", "raise", "unknown", "hang", "later"]), max_size=3),
+                st.lists(st.sampled_from(["ok", "fail", "raise", "exit", "unknown", "hang", "later"]), max_size=3),
                 st.booleans(),
                 st.booleans(),
             ),
@@ -315,7 +389,8 @@ class DispatchTests(SynchronousTestCase):
         acts: dict[str, Callable[[], Answer | Awaitable[Answer] | None]] = {
             "ok": Answer,
             "fail": lambda: Answer(result=False),
-            "raise": _raise,
+            "raise": partial(_raise, RuntimeError("as asked")),
+            "exit": partial(_raise, SystemExit()),
             "unknown": lambda: None,
             "hang": Deferred,
             "later": later,
@@ -474,5 +549,17 @@ def _after(clock: Clock, seconds: float) -> Deferred[Answer]:
     return deferred
 
 
-def _raise() -> Answer:
-    raise RuntimeError("as asked")
+def _give(answer: Answer, _: object) -> Answer:
+    return answer
+
+
+def _raise(error: BaseException, *_: object) -> Any:
+    raise error
+
+
+async def _raise_later(error: BaseException, _: object) -> Answer:
+    raise error
+
+
+def _run(work: Callable[[], object]) -> Deferred[object]:
+    return maybeDeferred(work)

@@ -20,16 +20,10 @@ from cloudlb.resource.interface import Answer, CheckHealthAnswer
 from cloudlb.resource.journal import MAX_AGE, MAX_TOLD, MAX_TOLD_BRACKETS, UNREAD, Journal, UnderWay
 from cloudlb.resource.journal_answers import MAX_ANSWER
 from cloudlb.wire import CommandInfo
-from cloudlb.wire.content import frozen
 from tests.support.memory_file import MemoryFile, at_once
 
 NAME = "com.cloud.agent.api.StartCommand"
 UNKNOWN = "The agent was restarted while it carried out StartCommand: what has become of it is unknown"
-
-
-@frozen(kw_only=True)
-class UnregisteredAnswer(Answer):
-    """A class that the wire has no name for."""
 
 
 class JournalTests(SynchronousTestCase):
@@ -157,12 +151,6 @@ class JournalTests(SynchronousTestCase):
             self.assertIs(kept.result, True)
             self.assertIn("too large to be kept", kept.details or "")
         self.assertLess(len(_json(self.journal.infos())), 2000)
-
-    def test_answer_without_a_name(self) -> None:
-        """An answer that cannot be written is a failure, not a command without an end."""
-        kept = self.carried_out("a", UnregisteredAnswer())
-        self.assertIs(kept.result, False)
-        self.assertIn("cannot be written", kept.details or "")
 
     def test_long_names(self) -> None:
         """An id or a class that is no name is refused and not kept."""
