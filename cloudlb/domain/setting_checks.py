@@ -27,6 +27,23 @@ def algorithm(text: str) -> str:
     return name
 
 
+MAX_WEIGHT = 1000
+"""Of a server; the least is 1."""
+
+
+def weights(text: str) -> str:
+    """``10.0.0.1=2,10.0.0.2=1``: addresses of servers and their weights; one that is left out weighs 1."""
+    parts = [part.partition("=") for part in filter(None, map(str.strip, text.split(",")))]
+    if not parts:
+        return ""
+    weight = whole(1, MAX_WEIGHT, "(a server's weight)")
+    for address, equals, value in parts:
+        if not (equals and value.strip()):
+            raise ValueError(f"{address!r} has no weight, such as 10.0.0.1=2")
+    found = parse_addresses(",".join(address for address, _, _ in parts))
+    return ",".join(f"{address}={weight(value)}" for address, (_, _, value) in zip(found, parts, strict=True))
+
+
 def whole(least: int, most: int = MAX_SECONDS, unit: str = "seconds") -> Callable[[str], str]:
     """A whole number of something."""
 

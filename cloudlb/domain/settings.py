@@ -51,6 +51,7 @@ class Setting:
 
 HOST = "host"
 LB_ALGORITHM = "indirect.agent.lb.algorithm"
+LB_WEIGHTS = "indirect.agent.lb.weights"
 LB_CHECK_INTERVAL = "indirect.agent.lb.check.interval"
 PING_INTERVAL = "ping.interval"
 PING_TIMEOUT = "ping.timeout"
@@ -91,6 +92,15 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=LB_CHECK_INTERVAL,
             default="0",
+        Setting(
+            name=LB_WEIGHTS,
+            default="",
+            category="Advanced",
+            description="Shares of the agents that servers of `host` get under rendezvous: 10.0.0.1=2,10.0.0.2=1; "
+            "one that is left out weighs 1. Under the other algorithms weights mean nothing.",
+            type="CSV",
+            check=checks.weights,
+        ),
             category="Advanced",
             description="Seconds between an agent's checks whether it can return to the head of its list; 0 is off.",
             type="Number",
@@ -294,6 +304,12 @@ class Settings:
     @property
     def alert_wait(self) -> int:
         """Seconds that a host is Disconnected before it becomes Alert."""
+    @cached_property
+    def weights(self) -> Mapping[str, int]:
+        """Weights of servers by address."""
+        parts = (part.partition("=") for part in filter(None, self.value(LB_WEIGHTS).split(",")))
+        return {address: int(weight) for address, _, weight in parts}
+
         return int(self.value(ALERT_WAIT))
 
     @cached_property

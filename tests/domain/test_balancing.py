@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import blake2b
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
+from cloudlb.domain.balancing import Algorithm, Place, Weights, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
 
 SERVERS = tuple(f"10.0.0.{number}" for number in range(1, 7))
@@ -143,6 +144,79 @@ class Rendezvous(SynchronousTestCase):
             before = {g: order(algorithm, SERVERS, g, i) for g, i in index.items()}
             after = {g: order(algorithm, SERVERS, g, i - 1) for g, i in index.items() if i > 0}
             self.assertEqual(sum(before[g] != after[g] for g in after), moved)
+
+
+SOME_WEIGHTS = st.lists(st.integers(1, 1000), min_size=5, max_size=5).map(
+    lambda few: dict(zip(SERVERS[:5], few, strict=True))
+)
+FEW_GUIDS = GUIDS[:300]
+
+
+class Weighted(SynchronousTestCase):
+    """Rendezvous with weights."""
+
+    def ranked(self, weights: Weights, guid: str, servers: Sequence[str] = SERVERS) -> tuple[str, ...]:
+        """One host's list."""
+        return host_list_for(Algorithm.RENDEZVOUS, servers, Place(guid, 0), random.Random(1), weights).addresses
+
+    def heads(self, weights: Weights, servers: Sequence[str] = SERVERS) -> dict[str, str]:
+        """The preferred server of each of a few hosts."""
+        return {guid: self.ranked(weights, guid, servers)[0] for guid in FEW_GUIDS}
+
+    @given(st.text(max_size=20), st.integers(1, 1000))
+    def test_equal_weights(self, guid: str, weight: int) -> None:
+        """Equal weights, written or not, give the order of the hashes alone: nobody moves for a number that says
+        nothing new."""
+        keyed = blake2b(guid.encode(), digest_size=16).digest()
+        drawn = {address: blake2b(address.encode(), key=keyed, digest_size=8).digest() for address in SERVERS}
+        by_hash = tuple(sorted(SERVERS, key=lambda address: drawn[address], reverse=True))
+        self.assertEqual(self.ranked({}, guid), by_hash)
+        self.assertEqual(self.ranked(dict.fromkeys(SERVERS, weight), guid), by_hash)
+
+    @given(SOME_WEIGHTS, st.sampled_from(SERVERS), st.integers(1, 1000))
+    @settings(max_examples=30, deadline=None)
+    def test_heavier(self, weights: dict[str, int], server: str, more: int) -> None:
+        """A server that becomes heavier draws hosts to it, and no host goes anywhere else."""
+        before = self.heads(weights)
+        after = self.heads({**weights, server: weights.get(server, 1) + more})
+        moved = [guid for guid in FEW_GUIDS if before[guid] != after[guid]]
+        self.assertLessEqual({after[guid] for guid in moved}, {server})
+
+    @given(SOME_WEIGHTS, st.sampled_from(SERVERS))
+    @settings(max_examples=30, deadline=None)
+    def test_comes_and_goes(self, weights: dict[str, int], server: str) -> None:
+        """A server that comes gets hosts from others, one that goes loses its own: those and no others move."""
+        without, along = self.heads(weights, [one for one in SERVERS if one != server]), self.heads(weights)
+        moved = {guid for guid in FEW_GUIDS if without[guid] != along[guid]}
+        self.assertEqual(moved, {guid for guid in FEW_GUIDS if along[guid] == server})
+
+    @given(SOME_WEIGHTS, st.text(max_size=20), st.data())
+    @settings(max_examples=50)
+    def test_strict_order(self, weights: dict[str, int], guid: str, data: st.DataObject) -> None:
+        """The order of two servers depends on nothing but them, their weights and the host."""
+        ranking = self.ranked(weights, guid)
+        some = data.draw(st.lists(st.sampled_from(SERVERS), min_size=1, unique=True))
+        self.assertEqual(self.ranked(weights, guid, some), tuple(server for server in ranking if server in some))
+
+    def test_shares(self) -> None:
+        """Heads are shared by weight, and so are the hosts of a server that dies."""
+        weights = {SERVERS[0]: 4, SERVERS[1]: 3, SERVERS[2]: 2}
+        lists = [self.ranked(weights, guid, SERVERS[:4]) for guid in GUIDS]
+        for server, share in zip(SERVERS[:4], (0.4, 0.3, 0.2, 0.1), strict=True):
+            found = sum(addresses[0] == server for addresses in lists) / len(GUIDS)
+            self.assertLess(abs(found - share), 0.02, server)
+        refugees = Counter(second for first, second, *_ in lists if first == SERVERS[0])
+        for server, share in zip(SERVERS[1:4], (3 / 6, 2 / 6, 1 / 6), strict=True):
+            self.assertLess(abs(refugees[server] / refugees.total() - share), 0.04, server)
+
+    def test_other_algorithms(self) -> None:
+        """They take no notice of weights."""
+        for algorithm in set(Algorithm) - {Algorithm.RENDEZVOUS}:
+            lists = [
+                host_list_for(algorithm, SERVERS, Place("g", 4), random.Random(7), weights)
+                for weights in ({}, {SERVERS[5]: 9})
+            ]
+            self.assertEqual(*lists)
 
 
 class Currency(SynchronousTestCase):

@@ -17,6 +17,7 @@ from cloudlb.domain.settings import (
     INVESTIGATORS_ORDER,
     LB_ALGORITHM,
     LB_CHECK_INTERVAL,
+    LB_WEIGHTS,
     PING_INTERVAL,
     PING_TIMEOUT,
     SETTINGS,
@@ -51,6 +52,8 @@ class Values(SynchronousTestCase):
                 " CheckHealthCommand = 05 ,, CheckOnHostCommand=5 ",
                 "CheckHealthCommand=5,CheckOnHostCommand=5",
             ),
+            (LB_WEIGHTS, " A.Example = 02 ,, [0::1]=1", "a.example=2,::1=1"),
+            (LB_WEIGHTS, " , ", ""),
             (INVESTIGATORS_ORDER, " KVMInvestigator, ", "KVMInvestigator"),
         ):
             self.assertEqual(check_value(name, text), value)
@@ -75,6 +78,12 @@ class Values(SynchronousTestCase):
             (LB_CHECK_INTERVAL, "1_000", "not a whole number"),
             (LB_CHECK_INTERVAL, "٣", "not a whole number"),
             (LB_CHECK_INTERVAL, "²", "not a whole number"),
+            (LB_WEIGHTS, "10.0.0.1", "'10.0.0.1' has no weight"),
+            (LB_WEIGHTS, "a=1,b=0", "0 is not between 1 and 1000 (a server's weight)"),
+            (LB_WEIGHTS, "a=1001", "1001 is not between 1 and 1000"),
+            (LB_WEIGHTS, "a=1.5", "'1.5' is not a whole number"),
+            (LB_WEIGHTS, "a=1,A=2", "a stands twice"),
+            (LB_WEIGHTS, "a=1,=2", "address 2 of the list is empty"),
             (PING_INTERVAL, "0", "0 is not between 1 and"),
             (PING_TIMEOUT, "1", "1 is not between 1.5 and 100"),
             (PING_TIMEOUT, "-2", "'-2' is not a number"),
@@ -125,6 +134,7 @@ class Values(SynchronousTestCase):
         self.assertIn(in_force.algorithm, Algorithm)
         self.assertGreaterEqual(in_force.check_interval(None), 0)
         self.assertGreater(in_force.ping_interval, 0)
+        self.assertTrue(all(1 <= weight <= 1000 for weight in in_force.weights.values()))
         self.assertIn(in_force.auth_strictness, (True, False))
         self.assertGreaterEqual(in_force.ping_timeout, 1.5)
         self.assertTrue(all(seconds > 0 for seconds in in_force.command_timeouts.values()))
@@ -153,4 +163,5 @@ class InForce(SynchronousTestCase):
         some = Settings({COMMANDS_TIMEOUT: "A=5,B=7", INVESTIGATORS_ORDER: "X,Y", PING_TIMEOUT: "3.5"})
         self.assertEqual(some.command_timeouts, {"A": 5, "B": 7})
         self.assertEqual((some.investigators, some.ping_timeout), (("X", "Y"), 3.5))
+        self.assertEqual(Settings({LB_WEIGHTS: "::1=2,b=1"}).weights, {"::1": 2, "b": 1})
         self.assertEqual((Settings().command_timeouts, Settings({INVESTIGATORS_ORDER: ""}).investigators), ({}, ()))
