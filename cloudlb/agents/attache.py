@@ -92,18 +92,19 @@ class Attache(ABC):
         self._host = evolve(self.host, resource_state=state)
 
     def send(
-        self, commands: Sequence[Command | Opaque], *, timeout: float, flags: Flag = _NO_FLAGS
+        self, commands: Sequence[Command | Opaque], *, timeout: float, flags: Flag = _NO_FLAGS, own: bool = True
     ) -> Deferred[Answers]:
         """Send one request, whatever the host's status and resource state: those are :class:`Sender`'s to ask for.
 
         Args:
             timeout: seconds until the answer is overdue.
             flags: stop_on_error and in_sequence as wanted.
+            own: the server asks of its own accord, and gets through to a busy host; see requests.OWN_ROOM.
 
         Returns:
             One answer per command, or a failure, always a CommandError. It may be cancelled.
         """
-        return self._requests.send(self._pack(commands, flags), timeout)
+        return self._requests.send(self._pack(commands, flags), timeout, own=own)
 
     def watch_pings(self, watcher: Callable[[PingCommand], None] | None) -> None:
         """Have somebody told what the host's pings say; None: nobody. Otherwise they are not looked into."""

@@ -189,7 +189,10 @@ class LinkAttache(Attache):
             self.answer(header, [_reply(element) for element in elements])
 
     def _pinged(self, header: Header, element: Opaque) -> None:
-        """Quote the ping back; it is looked into only if it tells of commands, or somebody watches."""
+        """Quote the ping back; it is looked into only if it tells of commands, or somebody watches.
+
+        What it tells of commands is not quoted: it may be long, and agents do not look at the quote.
+        """
         if self._watcher is not None and isinstance(watched := read_content(element), PingCommand):
             self._watcher(watched)
         self.avoided = self._owner.avoid_list()
@@ -197,7 +200,10 @@ class LinkAttache(Attache):
         # What makes no sense there is as good as true.
         restart = self._owner.pinged(self, gateway=element.fields.get("_gatewayAccessible") is not False)
         ping = PingAnswer(
-            command=element.fields, send_startup=restart, avoid_ms_list=self.avoided, reconcile_commands=settled
+            command={**element.fields, "commandInfos": []} if element.fields.get("commandInfos") else element.fields,
+            send_startup=restart,
+            avoid_ms_list=self.avoided,
+            reconcile_commands=settled,
         )
         self.answer(header, [ping])
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail
@@ -40,6 +40,9 @@ MAX_REQUESTS = 1000
 """Requests to one host that are under way or wait. An agent of ours takes about as many before it refuses some."""
 MAX_UNSENT = 8 * 2**20
 """Bytes for one host that are not on their way yet. Agents refuse a message of twice as many."""
+OWN_ROOM = 50
+"""Requests of the server's own, lists and health checks, beyond MAX_REQUESTS: a busy host must neither seem dead nor be
+left with an old list. They are small, so MAX_UNSENT is not for them."""
 
 
 @frozen
@@ -123,17 +126,18 @@ class Requests:
         """Whether a request of this sequence was sent, and somebody waits for its answer."""
         return sequence in self._exchange and sequence not in self._waiting
 
-    def send(self, parcel: Parcel, timeout: float) -> Deferred[Answers]:
+    def send(self, parcel: Parcel, timeout: float, *, own: bool) -> Deferred[Answers]:
         """Send a request, or have it wait for its turn.
 
         Args:
             parcel: the request.
             timeout: seconds until the answers are overdue.
+            own: it is the server's own; see OWN_ROOM.
 
         Returns:
             One answer per command, or a failure, always a CommandError. It may be cancelled.
         """
-        if refusal := self._refusal(parcel):
+        if refusal := self._refusal(parcel, own):
             return fail(refusal)
         in_sequence = Flag.IN_SEQUENCE in parcel.flags
         request = _Request(parcel, len(parcel.commands), in_sequence, timeout)
@@ -151,7 +155,7 @@ class Requests:
 
     def answered(self, sequence: int, contents: Contents) -> None:
         """Take what came back for a request."""
-        answers: Answers = [content for content in contents if isinstance(content, Answer | Opaque)]
+        answers: Answers = [content for content in contents if _is_answer(content)]
         if (request := self._end(sequence)) is None:
             return
         fits = len(answers) == request.size == len(contents)
@@ -190,13 +194,13 @@ class Requests:
             else:
                 request.end(LinkLost(f"{self.host} has not answered: {why}"))
 
-    def _refusal(self, parcel: Parcel) -> CommandError | None:
+    def _refusal(self, parcel: Parcel, own: bool) -> CommandError | None:
         if self._closed is not None:
             return AgentUnavailable(f"{self.host} is not connected here: {self._closed}")
-        if len(self._exchange) >= MAX_REQUESTS:
-            return AgentBusy(f"{self.host} is busy: {MAX_REQUESTS} requests are under way or wait")
+        if len(self._exchange) >= MAX_REQUESTS + (OWN_ROOM if own else 0):
+            return AgentBusy(f"{self.host} is busy: {len(self._exchange)} requests are under way or wait")
         unsent = self._waiting_bytes + self._carrier.unsent
-        if unsent + len(parcel.body) > MAX_UNSENT:
+        if not own and unsent + len(parcel.body) > MAX_UNSENT:
             return AgentBusy(
                 f"{self.host} is busy: {unsent} bytes wait for it, and with {len(parcel.body)} more they would be over "
                 f"the limit of {MAX_UNSENT}"
@@ -282,6 +286,11 @@ class Requests:
 def shown_seconds(seconds: float) -> str:
     """A time-out as people read it: of that of a job the way to the host's server is taken off, in microseconds."""
     return f"{round(seconds, 1):g} s" if seconds >= 0.1 else "less than 0.1 s"
+
+
+def _is_answer(content: Command | Answer | Opaque) -> TypeGuard[Answer | Opaque]:
+    """Whether it may answer a command. The name is all that is known of a class that is not registered."""
+    return isinstance(content, Answer) or (isinstance(content, Opaque) and not content.wire_name.endswith("Command"))
 
 
 def _misfit(host: str, answers: Answers, expected: int) -> str:

@@ -91,7 +91,7 @@ class Sender:
         outgoing = [self._prepared(command, max(1, ceil(seconds))) for command in commands]
         flags = (Flag.STOP_ON_ERROR if stop_on_error else Flag(0)) | (Flag.IN_SEQUENCE if in_sequence else Flag(0))
         try:
-            sent = attache.send(outgoing, timeout=seconds, flags=flags)
+            sent = attache.send(outgoing, timeout=seconds, flags=flags, own=False)
         except (KeyError, TypeError) as error:
             # Of a class without a name on the wire, or with what JSON cannot express.
             return fail(AgentUnavailable(f"host {attache.host.facts.name} cannot be sent it: {error}"))

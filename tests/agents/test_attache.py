@@ -18,6 +18,7 @@ from cloudlb.wire import (
     MaintainCommand,
     PingAnswer,
     PingCommand,
+    fields_of,
     write_packet,
 )
 from tests.agents.sessions import RESPONSE, session
@@ -140,6 +141,8 @@ class PingTests(SynchronousTestCase):
         [(_, answer)] = self.link.take()
         assert isinstance(answer, PingAnswer)
         self.assertEqual(answer.reconcile_commands, ("one",))
+        # The rest of the ping is quoted; this may be half a megabyte.
+        self.assertEqual(answer.command, fields_of(PingCommand(host_id=1)))
         self.assertEqual(self.owner.told, ["heard", infos])
 
     def test_a_ping_that_tells_nonsense(self) -> None:

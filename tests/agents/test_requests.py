@@ -23,7 +23,7 @@ from cloudlb.agents.errors import (
     CommandError,
     LinkLost,
 )
-from cloudlb.agents.requests import MAX_REQUESTS, MAX_UNSENT, Answers, Parcel, Requests
+from cloudlb.agents.requests import MAX_REQUESTS, MAX_UNSENT, OWN_ROOM, Answers, Parcel, Requests
 from cloudlb.wire import Answer, CheckHealthCommand, Flag, Opaque
 
 NO_FLAGS = Flag(0)
@@ -64,9 +64,11 @@ class RequestsTests(SynchronousTestCase):
         self.carrier = FakeCarrier()
         self.requests = Requests(self.carrier, self.clock, random.Random(1), "host kvm-1")
 
-    def send(self, timeout: float = 10, in_sequence: bool = False, **values: Any) -> Deferred[Answers]:
+    def send(
+        self, timeout: float = 10, in_sequence: bool = False, own: bool = False, **values: Any
+    ) -> Deferred[Answers]:
         flags = Flag.IN_SEQUENCE if in_sequence else NO_FLAGS
-        return self.requests.send(parcel(flags=flags, **values), timeout)
+        return self.requests.send(parcel(flags=flags, **values), timeout, own=own)
 
     def answer(self, sequence: int, details: str = "fine") -> None:
         self.requests.answered(sequence, [Answer(details=details)])
@@ -169,6 +171,13 @@ class RequestsTests(SynchronousTestCase):
         self.requests.answered(self.carrier.carried[0], [strange])
         self.assertEqual(self.successResultOf(sent), [strange])
 
+    def test_a_command_is_no_answer(self) -> None:
+        """Whether its class is known or not."""
+        for content in (CheckHealthCommand(), Opaque("com.example.StrangeCommand", {"result": True})):
+            sent = self.send()
+            self.requests.answered(self.carrier.carried[-1], [content])
+            self.assertIn("sent 0 answers to 1 commands", self.failure(sent, BadAnswer))
+
     def test_a_forged_answer_to_one_that_waits(self) -> None:
         """It was not sent, so nobody can have answered it."""
         self.send(in_sequence=True)
@@ -187,6 +196,19 @@ class RequestsTests(SynchronousTestCase):
         self.assertIn("host kvm-1 is busy: 1000 requests", self.failure(self.send(), AgentBusy))
         self.answer(self.carrier.carried[0])
         self.assertNoResult(self.send())
+
+    def test_room_for_the_server_itself(self) -> None:
+        """What the server asks of its own accord gets through to a busy host, within a limit of its own."""
+        for _ in range(MAX_REQUESTS):
+            self.send(in_sequence=True)
+        self.carrier.unsent = MAX_UNSENT + 1
+        own = [self.send(own=True, body=b"list") for _ in range(OWN_ROOM)]
+        self.assertEqual(len(self.carrier.carried), 1 + OWN_ROOM)
+        self.assertIn("is busy: 1050 requests", self.failure(self.send(own=True), AgentBusy))
+        self.answer(self.carrier.carried[-1])
+        self.successResultOf(own[-1])
+        self.failure(self.send(), AgentBusy)
+        self.assertNoResult(self.send(own=True))
 
     def test_too_much(self) -> None:
         """What waits for its turn and what the carrier could not pass on count together."""
@@ -324,7 +346,7 @@ class RequestsMachine(RuleBasedStateMachine):
         commands = [CheckHealthCommand()] * size
         sent = Sent(len(self.history), commands, in_sequence, self.clock.seconds() + timeout)
         self.history.append(sent)
-        ended = self.requests.send(Parcel(commands, flags, b"x" * size), float(timeout))
+        ended = self.requests.send(Parcel(commands, flags, b"x" * size), float(timeout), own=False)
         ended.addCallbacks(sent.ends.append, lambda failure: sent.ends.append(failure.value))
         if self.closed:
             assert isinstance(sent.ends[0], AgentUnavailable)

@@ -159,6 +159,7 @@ class SenderTests(SynchronousTestCase):
         told = len(self.hook.told)
         self.refused(self.sender.send(HOST, [CheckHealthCommand()]), AgentBusy)
         self.assertEqual(len(self.hook.told), told)
+        self.assertNoResult(self.fixture.attaches.by_host[HOST].send([CheckHealthCommand()], timeout=5))
 
     def test_no_commands(self) -> None:
         """No answers, wherever the host is."""
