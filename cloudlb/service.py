@@ -157,6 +157,7 @@ class Server(Service):
             self.statuses,
             self.disconnection,
             self.hooks,
+            self.concerns,
             reactor,
             threads=threads or partial(ResourceThreads, reactor, size=THREADS),
             attach=lambda guid, loaded, owner: DirectAttache(

@@ -46,6 +46,8 @@ class Attache(ABC):
         """The host tells, on a later session, of journalled commands that ended when this one was gone."""
         self.nothing_to_tell = float("-inf")
         """When it said last that it has no such command to tell of."""
+        self.gateway_alert = float("-inf")
+        """When the alert was raised last that the host does not reach its gateway."""
         self._claimed = False
         self._host: Host | None = None
         self._clock = clock

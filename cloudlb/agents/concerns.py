@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.live_settings import LiveSettings
@@ -49,7 +50,7 @@ class Concerns:
         if self._ends_soon(attache):
             spawn(self._alert_certificates([attache]), self.log, "raise the alert of a certificate")
 
-    def gateway_lost(self, attache: LinkAttache) -> None:
+    def gateway_lost(self, attache: Attache) -> None:
         """A ping says that the host does not reach its gateway, as each further one will."""
         now = self._clock.seconds()
         if attache.owns_host and now - attache.gateway_alert >= INTERVAL:
@@ -77,7 +78,7 @@ class Concerns:
         for first in range(0, len(subjects), _BATCH):
             await self._alert(AlertType.CA_CERTIFICATE, subjects[first : first + _BATCH])
 
-    async def _alert(self, alert_type: AlertType, subjects: Sequence[tuple[LinkAttache, str]]) -> None:
+    async def _alert(self, alert_type: AlertType, subjects: Sequence[tuple[Attache, str]]) -> None:
         now = self._clock.seconds()
         hosts = [(attache.host.id, subject) for attache, subject in subjects]
 

@@ -24,7 +24,7 @@ from cloudlb.agents.requests import Parcel
 from cloudlb.domain.models import Host
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.resource.dispatch import Dispatch
-from cloudlb.wire import Answer, CancelCommand, Command, Flag, Opaque, PingCommand
+from cloudlb.wire import Answer, CancelCommand, Command, Flag, Opaque, PingCommand, PingRoutingCommand
 
 WORKERS = 5
 """Requests of one host that are carried out at the same time, as agents have by default."""
@@ -36,8 +36,8 @@ _NO_SEQUENCE = -1
 class DirectAttacheOwner(Protocol):
     """What the attache of a direct host tells of."""
 
-    def heard(self, attache: Attache) -> None:
-        """The host gave a sign of life."""
+    def pinged(self, attache: Attache, *, gateway: bool) -> None:
+        """The host has pinged, and reaches its gateway or not."""
         ...
 
     def lost(self, attache: Attache, reason: str) -> None:
@@ -131,7 +131,9 @@ class DirectAttache(Attache):
         if not isinstance(ping, PingCommand):
             self._faults.info("{attache} pings with a {kind}", attache=self, kind=type(ping).__qualname__)
             return
-        self._owner.heard(self)
+        self._owner.pinged(
+            self, gateway=not isinstance(ping, PingRoutingCommand) or ping.gateway_accessible is not False
+        )
         if self._watcher is not None:
             self._watcher(ping)
 

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 
 from cloudlb._version import __version__
 from cloudlb.agents.attache import Attache
+from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.direct_attache import DirectAttacheOwner
 from cloudlb.agents.direct_resources import CannotLoad, Loaded, Loader
 from cloudlb.agents.directory import ADMITTED, Directory
@@ -67,6 +68,7 @@ class DirectHosts:
         statuses: Statuses,
         disconnection: Disconnection,
         hooks: Hooks,
+        concerns: Concerns,
         clock: IReactorTime,
         *,
         threads: Callable[[str], Threads],
@@ -84,6 +86,7 @@ class DirectHosts:
         self._statuses = statuses
         self._disconnection = disconnection
         self._hooks = hooks
+        self._concerns = concerns
         self._clock = clock
         self._loader = Loader(clock, threads)
         self._attach = attach
@@ -122,9 +125,11 @@ class DirectHosts:
 
     # What an attache tells.
 
-    def heard(self, attache: Attache) -> None:
-        """Stamp the host as alive."""
+    def pinged(self, attache: Attache, *, gateway: bool) -> None:
+        """Stamp the host as alive, and look at the little of a ping that matters to every host."""
         self._disconnection.liveness.heard(attache)
+        if not gateway:
+            self._concerns.gateway_lost(attache)
 
     def lost(self, attache: Attache, reason: str) -> None:
         """The resource does not run here any more."""

@@ -114,8 +114,6 @@ class LinkAttache(Attache):
         """The servers that the agent was told to avoid last."""
         self.certificate_end: float | None = None
         """When the certificate that the agent showed ends; None: it showed none."""
-        self.gateway_alert = float("-inf")
-        """When the alert was raised last that the host does not reach its gateway."""
         self._owner = owner
         self._server_id = server_id
         self._max_message = max_message

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
@@ -16,12 +17,26 @@ from cloudlb.agents.attache import Attache
 from cloudlb.agents.direct_attache import THREADS, WORKERS, DirectAttache
 from cloudlb.agents.direct_resources import Loaded
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, LinkLost
+from cloudlb.agents.outcomes import answered
 from cloudlb.domain.models import HostId
-from cloudlb.resource.interface import Answer, Command, Opaque, PingCommand, ServerResource, StartupCommand
+from cloudlb.resource.interface import (
+    Answer,
+    Command,
+    Opaque,
+    PingCommand,
+    PingRoutingCommand,
+    ServerResource,
+    StartupCommand,
+)
 from cloudlb.wire import CheckHealthCommand, Flag, MaintainCommand
 from tests.agents.investigating import host
 
 T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class UnregisteredAnswer(Answer):
+    """A class that the wire has no name for."""
 
 
 class Resource(ServerResource):
@@ -99,10 +114,12 @@ class Owner:
 
     clock: Clock
     heard_at: list[float] = field(factory=list)
+    gateways: list[bool] = field(factory=list)
     reasons: list[str] = field(factory=list)
 
-    def heard(self, attache: Attache) -> None:
+    def pinged(self, attache: Attache, *, gateway: bool) -> None:
         self.heard_at.append(self.clock.seconds())
+        self.gateways.append(gateway)
 
     def lost(self, attache: Attache, reason: str) -> None:
         self.reasons.append(reason)
@@ -161,6 +178,17 @@ class DirectAttacheTests(SynchronousTestCase):
         self.resource.asked[1].callback(Answer())
         self.assertEqual(self.successResultOf(second), [Answer()])
 
+    def test_an_answer_that_makes_no_sense(self) -> None:
+        """It fails with the reason, and the end of a job can be written of it."""
+        wrong: Any = "yes"
+        for answer in (Answer(details="\udcff"), Answer(result=wrong), UnregisteredAnswer()):
+            sent = self.attache.send([MaintainCommand()], timeout=5)
+            self.resource.asked[-1].callback(answer)
+            [given] = self.successResultOf(sent)
+            assert isinstance(given, Answer)
+            self.assertIn("The answer to MaintainCommand cannot be written", given.details or "")
+            self.assertIs(json.loads(json.dumps(dict(answered(given).result)).encode())["result"], False)
+
     def test_one_that_blocks(self) -> None:
         """Its commands occupy its own threads, and never the one that pings need."""
         attache = self.attach_blocking()
@@ -188,6 +216,17 @@ class DirectAttacheTests(SynchronousTestCase):
         first, second, third = self.owner.heard_at
         self.assertEqual((second - first, third - second), (60, 60))
         self.assertEqual(watched, [PingCommand(host_id=1)] * 3)
+
+    def test_its_gateway(self) -> None:
+        """A ping that says that the host does not reach it is told as such; most say nothing of it."""
+        for ping in (
+            PingCommand(host_id=1),
+            PingRoutingCommand(host_id=1),
+            PingRoutingCommand(host_id=1, gateway_accessible=False),
+        ):
+            self.resource.next_ping = ping
+            self.clock.advance(60)
+        self.assertEqual(self.owner.gateways, [True, True, False])
 
     def test_a_mute_resource(self) -> None:
         """While a ping has not returned it is silent, and occupies one thread."""

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.attache import Attache
+from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.direct_attache import DirectAttacheOwner
 from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.direct_resources import TIMEOUT, CannotLoad, Loaded
@@ -28,7 +29,7 @@ from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import HEARTBEAT_THRESHOLD, Cluster, DirectResource, Host, HostFacts, HostId, ServerId
 from cloudlb.domain.ports import Location, Transaction
-from cloudlb.domain.record_ports import EventFilter
+from cloudlb.domain.record_ports import AlertFilter, EventFilter
 from cloudlb.domain.resource_state import ResourceEvent
 from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE, DIRECT_AGENT_SCAN_INTERVAL
 from cloudlb.resource.interface import StartupCommand, StartupRoutingCommand
@@ -179,6 +180,7 @@ class Side:
             self.statuses,
             cast("Disconnection", self.disconnection),
             self.hooks,
+            Concerns(self.database, self.settings, self.directory, clock),
             clock,
             threads=lambda name: InlineThreads(),
             attach=lambda guid, loaded, owner: FakeAttache(clock, guid, loaded, owner),
@@ -285,6 +287,19 @@ class DirectHostsTests(SynchronousTestCase):
         self.assertEqual((["h"], ["h"]), (Thermostat.running, self.sides[0].connected))
         self.advance(2 * SCAN)
         self.assertEqual(["h"], Thermostat.running)
+
+    def test_pings(self) -> None:
+        """Each is a sign of life; one that says that the host does not reach its gateway raises an alert."""
+        self.add("h")
+        self.advance(1)
+        side = self.sides[0]
+        (attache,) = side.directory
+        side.disconnection.stamped.clear()
+        for gateway, alerts in ((True, []), (False, ["h"]), (False, ["h"])):
+            side.hosts.pinged(attache, gateway=gateway)
+            found, _ = self.stored(lambda txn: txn.alerts.list(AlertFilter(), 0, None))
+            self.assertEqual([alert.subject.split()[1] for alert in found], alerts)
+        self.assertEqual(side.disconnection.stamped, [attache] * 3)
 
     def test_no_more_at_once_than_wanted(self) -> None:
         """One scan begins with so many, the next goes on; both settings are live."""
