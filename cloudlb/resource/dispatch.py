@@ -53,8 +53,14 @@ class _Request:
     """One request that waits or is under way."""
 
     contents: Contents
+    sequence: int
+    in_sequence: bool
+    stop_on_error: bool
+    answers: Deferred[list[Answer]] = field(factory=Deferred)
     step: Deferred[Any] | None = None
     """What it waits for now and can stop waiting for; None: it is on a thread, or at the journal."""
+    held: list[DeferredLock | DeferredSemaphore] = field(factory=list)
+    """What others wait for until it has ended."""
     blocked: list[Deferred[object]] = field(factory=list)
     """Its calls on threads; each fires when its thread is free."""
     cancelled: str | None = None
@@ -124,25 +130,16 @@ class Dispatch:
             return succeed([self._cancel(content) for content in contents if isinstance(content, CancelCommand)])
         if self._busy >= self._limit:
             return succeed(_all_failed(contents, f"The host is busy: {self._busy} requests are under way or waiting"))
-        answers: Deferred[list[Answer]] = Deferred()
-        request = _Request(contents)
-        self._announce(request, sequence)
-        Deferred.fromCoroutine(self._carry_out(request, sequence, in_sequence, stop_on_error, answers.callback))
-        return answers
+        request = _Request(contents, sequence, in_sequence, stop_on_error)
+        self._announce(request)
+        Deferred.fromCoroutine(self._carry_out(request))
+        return request.answers
 
-    async def _carry_out(
-        self,
-        request: _Request,
-        sequence: int,
-        in_sequence: bool,
-        stop_on_error: bool,
-        answer: Callable[[list[Answer]], None],
-    ) -> None:
-        held: list[DeferredLock | DeferredSemaphore] = []
+    async def _carry_out(self, request: _Request) -> None:
         self._busy += 1
         try:
-            await self._wait_for_turn(request, in_sequence, held)
-            answers = await self._answers(request, sequence, stop_on_error)
+            await self._wait_for_turn(request)
+            answers = await self._answers(request)
         except _Overdue:
             answers = _all_failed(request.contents, "Timed out while the host was busy")
         except CancelledError:
@@ -152,36 +149,34 @@ class Dispatch:
             answers = _all_failed(request.contents, _said(error))
         finally:
             # Nothing is awaited from here on: the coroutine may be about to be closed.
-            self._withdraw(request, sequence)
-            answer(answers)
+            self._withdraw(request)
+            request.answers.callback(answers)
             # A blocking call that has overrun its time goes on; before it has ended its worker is not free.
-            DeferredList(request.blocked).addCallback(lambda _: self._free(held))
+            DeferredList(request.blocked).addCallback(lambda _: self._free(request))
 
-    async def _wait_for_turn(
-        self, request: _Request, in_sequence: bool, held: list[DeferredLock | DeferredSemaphore]
-    ) -> None:
+    async def _wait_for_turn(self, request: _Request) -> None:
         patience = _wait(request.contents[0]) if request.contents else 0
-        if in_sequence:
+        if request.in_sequence:
             await self._step(request, self._turn.acquire(), patience)
-            held.append(self._turn)
+            request.held.append(self._turn)
         await self._step(request, self._workers.acquire(), patience)
-        held.append(self._workers)
+        request.held.append(self._workers)
 
-    def _free(self, held: Sequence[DeferredLock | DeferredSemaphore]) -> None:
-        for turn in held:
-            turn.release()
+    def _free(self, request: _Request) -> None:
+        for each in request.held:
+            each.release()
         self._busy -= 1
 
-    async def _answers(self, request: _Request, sequence: int, stop_on_error: bool) -> list[Answer]:
+    async def _answers(self, request: _Request) -> list[Answer]:
         answers: list[Answer] = []
         for content in request.contents:
-            if stop_on_error and answers and not answers[-1].result:
+            if request.stop_on_error and answers and not answers[-1].result:
                 answers.append(Answer(result=False, details=STOPPED_BY_PREVIOUS_FAILURE))
             else:
-                answers.append(await self._answer(request, content, sequence))
+                answers.append(await self._answer(request, content))
         return answers
 
-    async def _answer(self, request: _Request, content: Command | Answer | Opaque, sequence: int) -> Answer:
+    async def _answer(self, request: _Request, content: Command | Answer | Opaque) -> Answer:
         if isinstance(content, Answer):
             return Answer(result=False, details=f"{_name(content)} is no command")
         if isinstance(content, CancelCommand):
@@ -189,7 +184,7 @@ class Dispatch:
         id_ = _id(content)
         if self._journal is None or id_ is None or request.cancelled is not None:
             return await self._perform(request, content, _wait(content))
-        known = await self._journal.begin(id_, wire_name(content), sequence=sequence, wait=_wait(content))
+        known = await self._journal.begin(id_, wire_name(content), sequence=request.sequence, wait=_wait(content))
         if isinstance(known, Answer):
             return known
         if known is not None:
@@ -249,15 +244,15 @@ class Dispatch:
 
     # Who knows of a request.
 
-    def _announce(self, request: _Request, sequence: int) -> None:
-        self._requests[sequence] = request
+    def _announce(self, request: _Request) -> None:
+        self._requests[request.sequence] = request
         for content in request.contents:
             if self._journal is not None and (id_ := _id(content)) is not None:
-                self._journal.announce(id_, wire_name(content), sequence=sequence, wait=_wait(content))
+                self._journal.announce(id_, wire_name(content), sequence=request.sequence, wait=_wait(content))
 
-    def _withdraw(self, request: _Request, sequence: int) -> None:
-        if self._requests.get(sequence) is request:
-            del self._requests[sequence]
+    def _withdraw(self, request: _Request) -> None:
+        if self._requests.get(request.sequence) is request:
+            del self._requests[request.sequence]
         for content in request.contents:
             if self._journal is not None and (id_ := _id(content)) is not None:
                 self._journal.withdraw(id_)

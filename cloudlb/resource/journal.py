@@ -108,8 +108,8 @@ class Journal:
         self._unwritten: dict[str, Entry | None] = {}
         """Changes that a fault has kept from the file; the next ones take them along."""
         self._faults = SparseLog(clock, self._log)
-        self._said = ""
-        """The last fault of reading."""
+        self._read_fault = ""
+        """The last one, which was logged."""
 
     @property
     def untold(self) -> bool:
@@ -127,9 +127,9 @@ class Journal:
             try:
                 await self._opened()
             except JournalFault as fault:
-                if str(fault) != self._said:
+                if str(fault) != self._read_fault:
                     self._log.error("{fault}. Commands that change something are refused", fault=str(fault))
-                self._said = str(fault)
+                self._read_fault = str(fault)
 
     async def close(self) -> None:
         """Let go of the file once what is being written is there."""
@@ -175,8 +175,8 @@ class Journal:
         if known is not None:
             return self._known(known, name)
         self._make_room()
-        unheard = len(self._entries) - len(self._heard) - len(self._bare)
         if len(self._entries) >= self._max_entries or self._bytes >= self._max_bytes:
+            unheard = len(self._entries) - len(self._heard) - len(self._bare)
             return Answer(
                 result=False,
                 details=f"The journal is full: of {unheard} commands no server has acknowledged the end",
@@ -339,10 +339,10 @@ class Journal:
     async def _write(self, changes: list[tuple[str, Entry | None]]) -> Sequence[None]:
         # Of the changes of one id the last one counts.
         to_write = {**self._unwritten, **dict(changes)}
-        kept = [entry for entry in to_write.values() if entry is not None]
-        forgotten = [id_ for id_, entry in to_write.items() if entry is None]
+        to_keep = [entry for entry in to_write.values() if entry is not None]
+        to_forget = [id_ for id_, entry in to_write.items() if entry is None]
         try:
-            await self._in_turn(lambda: self._file.write(kept, forgotten))
+            await self._in_turn(lambda: self._file.write(to_keep, to_forget))
         except JournalFault:
             # What only was to begin does not.
             self._unwritten = {

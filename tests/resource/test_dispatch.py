@@ -160,6 +160,12 @@ class DispatchTests(SynchronousTestCase):
             on_thread = Blocking(partial(_raise, error))
             self.failed(Dispatch(on_thread, self.clock, workers=1, in_thread=_run), details)
 
+    def test_the_others_of_a_request(self) -> None:
+        """A command that ends in an exit keeps none of the others from being carried out."""
+        dispatch = self.dispatch(lambda c: _raise(SystemExit()) if c == command(1) else Answer())
+        answers = self.successResultOf(self.execute(dispatch, command(1), command(2)))
+        self.assertEqual(answers, [Answer(result=False, details="SystemExit"), Answer()])
+
     def failed(self, dispatch: Dispatch, details: str) -> None:
         """See one request after another fail."""
         for _ in range(2):
