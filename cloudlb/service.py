@@ -31,11 +31,13 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.maintenance import Maintenance
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
+from cloudlb.agents.probes import Probes
 from cloudlb.agents.reconciliation import Reconciliation
 from cloudlb.agents.refusals import Refusals
 from cloudlb.agents.registration import Registration
 from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.room import Room
+from cloudlb.agents.second_looks import SecondLooks
 from cloudlb.agents.sender import Sender
 from cloudlb.agents.statuses import Statuses
 from cloudlb.api.context import ApiContext
@@ -110,15 +112,24 @@ class Server(Service):
         self.directory = Directory(self.bus)
         self.sender = Sender(self.directory, self.settings, self.hooks, reactor)
         self.statuses = Statuses(database, reactor)
-        self._means = Means(store=database, sender=self.sender, reactor=reactor)
+        self.probes = Probes(database, self.bus, self.sender, reactor)
+        self._means = Means(store=database, sender=self.sender, probes=self.probes, reactor=reactor)
         self.investigators = Investigators(database, self.settings, reactor, rng, built_in(self._means))
         self.disconnection = Disconnection(
             database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor
         )
-        self.overdue = Overdue(database, self.settings, self.statuses, reactor)
+        self.second_looks = SecondLooks(database, self.settings, self.disconnection, self.investigators, reactor)
+        self.overdue = Overdue(database, self.settings, self.statuses, self.second_looks, reactor)
         self.pruning = Pruning(database, self.settings, reactor)
         self.bereaved = Bereaved(
-            database, self.bus, self.settings, self.membership, self.directory, self.statuses, reactor
+            database,
+            self.bus,
+            self.settings,
+            self.membership,
+            self.directory,
+            self.statuses,
+            self.disconnection,
+            reactor,
         )
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
@@ -208,7 +219,7 @@ class Server(Service):
             self.registration.server_id = self.direct_hosts.server_id = own
             self.resource_states.server_id = self.maintenance.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
-            self.command_jobs.server_id = own
+            self.command_jobs.server_id = self.probes.server_id = self.second_looks.server_id = own
             await self.settings.load()
             await self.bus.start()
             await self.settings.load()
@@ -218,6 +229,7 @@ class Server(Service):
             self.concerns.start()
             self.orphans.start()
             self.overdue.start()
+            self.second_looks.start()
             self.pruning.start()
             await self.bereaved.start()
             self.direct_hosts.start()
@@ -256,6 +268,8 @@ class Server(Service):
         self.lists.stop()
         self.maintenance.stop()
         self.overdue.stop()
+        self.second_looks.stop()
+        self.probes.stop()
         self.pruning.stop()
         self.bereaved.stop()
         self.concerns.stop()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -25,7 +25,7 @@ from cloudlb.agents.losses import Loss, Losses
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.disconnects import FirstStep, conclusion, first_step
 from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.models import Host, Transition
+from cloudlb.domain.models import Host, HostId, Session, Transition
 from cloudlb.domain.ports import Store, StoreUnavailable
 from cloudlb.domain.records import Investigation, Verdict
 from cloudlb.net.spawn import spawn
@@ -33,9 +33,6 @@ from cloudlb.net.spawn import spawn
 GRACE = 1.0
 """Seconds that a lost link has to turn out as one that its agent has left for another server, whose claim of the host
 is on its way to the database. Ends that were announced need none."""
-AT_ONCE = 200
-"""Investigations under way at the same time. Many hosts are lost at once where a switch is, and those whose agents have
-come back before it is their turn need none."""
 
 
 class Investigates(Protocol):
@@ -68,8 +65,7 @@ class Disconnection:
         self._clock = clock
         self._losses = Losses(statuses, clock)
         self._decided: dict[Attache, FirstStep] = {}
-        self._turns = DeferredSemaphore(AT_ONCE)
-        self._investigated: set[Attache] = set()
+        self._investigated: set[tuple[HostId, Session]] = set()
         self._under_way: set[Deferred[None]] = set()
         self._stopping = False
         self.liveness = Liveness(store, settings, clock, self.late)
@@ -97,7 +93,7 @@ class Disconnection:
         elif not attache.owns_host:
             # Its admission has deadlines of its own.
             self.liveness.renew(attache)
-        elif attache not in self._investigated:
+        elif not self.looks_into(attache.host):
             reason = f"no ping for {self.liveness.patience(attache):g} s"
             step = first_step(HostEvent.PING_TIMEOUT, attache.host.resource_state)
             if step.investigate:
@@ -120,6 +116,10 @@ class Disconnection:
             step = first_step(cause, attache.host.resource_state)
         self._write(attache, step, reason, due=self._clock.seconds() + (0.0 if announced else GRACE))
 
+    def looks_into(self, host: Host) -> bool:
+        """Whether the loss of a host's session is being investigated."""
+        return (host.id, host.session) in self._investigated
+
     def _close(self, attache: Attache, step: FirstStep | None, reason: str) -> None:
         if not attache.connected:
             return
@@ -133,13 +133,20 @@ class Disconnection:
             return
 
         def written(transition: Transition | None) -> None:
-            self._tell(host, transition, reason)
-            if transition is not None and step.investigate and attache not in self._investigated:
+            self.tell(host, transition, reason)
+            if transition is not None and step.investigate and not self.looks_into(host):
                 self._spawn(self._look_into_lost(attache, reason))
 
         self._losses.add(Loss(host, step.event, reason, due, written))
 
-    def _tell(self, host: Host, transition: Transition | None, reason: str) -> None:
+    def tell(self, host: Host, transition: Transition | None, reason: str) -> None:
+        """Tell log and hooks of a loss that was written, by whichever part of this server.
+
+        Args:
+            host: as it was.
+            transition: what came of it; None: nothing, because another session has the host.
+            reason: for the log.
+        """
         if transition is None:
             self.log.info("host {name} has left for a newer session: {reason}", name=host.facts.name, reason=reason)
             return
@@ -188,19 +195,16 @@ class Disconnection:
             self._write(attache, step, f"{reason}; found {verdict.value}", due=self._clock.seconds())
 
     async def _ask(self, attache: Attache, cause: HostEvent) -> Verdict:
-        """Have a host investigated when it is its turn, unless it is needless by then."""
-        self._investigated.add(attache)
+        """Have a host investigated, unless it is needless."""
+        host = attache.host
+        self._investigated.add((host.id, host.session))
         try:
-            await self._turns.acquire()
-            try:
-                if attache in self.liveness or await self._has_newer_session(attache.host):
-                    return Verdict.UNKNOWN
-                case = Case(host=attache.host, attache=attache if attache.connected else None, cause=cause)
-                return (await self._investigators.investigate(case)).verdict
-            finally:
-                self._turns.release()
+            if await self._has_newer_session(host):
+                return Verdict.UNKNOWN
+            case = Case(host=host, attache=attache if attache.connected else None, cause=cause)
+            return (await self._investigators.investigate(case)).verdict
         finally:
-            self._investigated.discard(attache)
+            self._investigated.discard((host.id, host.session))
 
     async def _has_newer_session(self, host: Host) -> bool:
         try:

@@ -33,7 +33,7 @@ from cloudlb.wire import Answer, Command, Opaque
 __all__ = ["AT_ONCE", "ENTRY_POINTS", "Case", "Investigator", "Investigators", "Means", "SendsCommands", "Verdict"]
 
 ENTRY_POINTS = "cloudlb.investigators"
-AT_ONCE = 250
+AT_ONCE = 2000
 """Investigations at the same time. Each has a probe under way, which costs little; a switch that dies takes a
 thousand hosts with it. Those that wait do so within their budget."""
 MAX_REASON = 500
@@ -51,7 +51,7 @@ class Case:
     attache: Attache | None
     """The agent's link, if it is still open."""
     cause: HostEvent
-    """PingTimeout, or AgentDisconnected."""
+    """PingTimeout, or AgentDisconnected: also of a host that was lost some time ago."""
     seconds: float = 0.0
     """How long the investigator that is given the case may take; whoever opens a case leaves it out."""
 
@@ -71,12 +71,26 @@ class SendsCommands(Protocol):
         ...
 
 
+class SendsProbes(Protocol):
+    """The part of :class:`cloudlb.agents.probes.Probes` that investigators use."""
+
+    @property
+    def server_id(self) -> ServerId:
+        """This server."""
+        ...
+
+    def send(self, host: Host, commands: Sequence[Command], *, timeout: float) -> Deferred[list[Answer | Opaque]]:
+        """Ask a host that is Up on whichever server about another one; fails with a CommandError only."""
+        ...
+
+
 @frozen(kw_only=True)
 class Means:
     """What an investigator may use."""
 
     store: Store
     sender: SendsCommands
+    probes: SendsProbes
     reactor: Any = field(repr=False)
     """Tells the time, and opens connections."""
 
@@ -236,11 +250,13 @@ class Investigators:
         }
 
         def work(txn: Transaction) -> None:
+            ended = investigation.started + investigation.duration
             txn.investigations.add(investigation)
+            txn.hosts.looked_into(case.host.id, ended)
             txn.events.add(
                 "HOST.INVESTIGATION",
                 description,
-                now=investigation.started + investigation.duration,
+                now=ended,
                 level=_LEVELS[investigation.verdict],
                 server_id=self.server_id,
                 host_id=case.host.id,

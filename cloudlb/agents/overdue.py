@@ -1,5 +1,7 @@
 """Hosts that have been Disconnected for longer than ``alert.wait`` become Alert.
 
+Each is looked into once more then, by the server that has taken the step.
+
 Found by a look into the database, because the server that lost such a host may be gone itself. Every server looks, and
 each step is taken once, whoever comes first.
 """
@@ -10,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.second_looks import SecondLooks
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.ports import Store, StoreUnavailable
@@ -26,10 +29,13 @@ class Overdue:
 
     log = Logger()
 
-    def __init__(self, store: Store, settings: LiveSettings, statuses: Statuses, clock: IReactorTime) -> None:
+    def __init__(
+        self, store: Store, settings: LiveSettings, statuses: Statuses, second_looks: SecondLooks, clock: IReactorTime
+    ) -> None:
         self._store = store
         self._settings = settings
         self._statuses = statuses
+        self._second_looks = second_looks
         self._clock = clock
         self._looks = Periodic(clock, "look for hosts whose agents have been gone for too long", self.look)
 
@@ -56,7 +62,8 @@ class Overdue:
         hosts = await self._store.read(lambda txn: txn.hosts.overdue(before, BATCH))
         reason = f"no agent for more than {wait} s"
         writes = [self._statuses.change(host, HostEvent.WAITED_TOO_LONG, reason) for host in hosts]
-        alerted = [transition for write in writes if (transition := await write) is not None]
-        for transition in alerted:
-            self.log.info("host {name} is in alert: {reason}", name=transition.name, reason=reason)
+        alerted = [host for host, write in zip(hosts, writes, strict=True) if await write is not None]
+        for host in alerted:
+            self.log.info("host {name} is in alert: {reason}", name=host.facts.name, reason=reason)
+            self._second_looks.last(host)
         return len(alerted)

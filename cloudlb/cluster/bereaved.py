@@ -2,8 +2,9 @@
 
 The agents of a dead server find another one by themselves, the slowest of them when their pings stay unanswered. Who
 has not come after that time is Disconnected, and its ``alert.wait`` begins. Every server looks, and each step is taken
-once, whoever comes first. A server looks after the hosts of its own former life, too: it does not count as dead any
-more when it is back.
+once, whoever comes first; whether such a host lives is asked as of every host that was lost some time ago
+(:mod:`cloudlb.agents.second_looks`). A server looks after the hosts of its own former life, too: it does not count as
+dead any more when it is back.
 
 Being dead is judged by heartbeats in the database, so a server that could not reach the database for long enough counts
 as dead while its agents are well. It learns from a message what was written of its hosts, and puts it right.
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.directory import Directory
+from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.statuses import Statuses, write_changes
 from cloudlb.cluster.membership import Membership
@@ -33,6 +35,7 @@ BEREAVED = "host.bereaved"
 """Hosts that became Disconnected because their server counts as dead: {"hosts": {host id: session}}."""
 _HELD = (HostStatus.CONNECTING, HostStatus.UP, HostStatus.REBALANCING)
 """Statuses of hosts that somebody has, or so they say."""
+_REASON = "its management server is dead, and its agent has not come to another one"
 _BATCH = 200
 """Most hosts of one transaction."""
 
@@ -50,6 +53,7 @@ class Bereaved:
         membership: Membership,
         directory: Directory,
         statuses: Statuses,
+        disconnection: Disconnection,
         clock: IReactorTime,
     ) -> None:
         self._store = store
@@ -57,6 +61,7 @@ class Bereaved:
         self._membership = membership
         self._directory = directory
         self._statuses = statuses
+        self._disconnection = disconnection
         self._clock = clock
         self._left_behind: list[Host] = []
         self._started = 0.0
@@ -88,7 +93,8 @@ class Bereaved:
 
     async def _disconnect(self, hosts: Sequence[Host]) -> None:
         for first in range(0, len(hosts), _BATCH):
-            changes = [self._change(host) for host in hosts[first : first + _BATCH]]
+            batch = {host.id: host for host in hosts[first : first + _BATCH]}
+            changes = [self._change(host) for host in batch.values()]
             now = self._clock.seconds()
 
             def work(txn: Transaction, changes: Sequence[StatusChange] = changes, now: float = now) -> list[Transition]:
@@ -103,7 +109,7 @@ class Bereaved:
                 return lost
 
             for transition in await self._store.run(work):
-                self.log.info("host {name} has lost its server and found no other", name=transition.name)
+                self._disconnection.tell(batch[transition.change.host_id], transition, _REASON)
 
     def _change(self, host: Host) -> StatusChange:
         return StatusChange(
@@ -111,7 +117,7 @@ class Bereaved:
             session=host.session,
             event=HostEvent.MANAGEMENT_SERVER_DOWN,
             server_id=self._membership.own.id,
-            reason="its management server is dead, and its agent has not come to another one",
+            reason=_REASON,
         )
 
     def _bereaved(self, payload: Mapping[str, Any]) -> None:

@@ -7,10 +7,13 @@ PingTimeout                           yes     Up, Unknown  no            PingTim
 PingTimeout                           yes     Down         no            HostDown: link closed, Down
 AgentDisconnected                     yes     Up, Unknown  -             AgentDisconnected: Disconnected
 AgentDisconnected                     yes     Down         -             AgentDisconnected at once, then HostDown
-either, in a state that is left alone no      -            -             ShutdownRequested: Disconnected
+either, in a state that is left alone no      -            -             PingTimeout or AgentDisconnected: Disconnected
 ShutdownRequested                     no      -            -             ShutdownRequested: Disconnected
 ManagementServerDown                  no      -            -             ManagementServerDown: Disconnected
 AgentTransferred                      no      -            -             none: unchanged
+
+While a host that was lost (UNANNOUNCED) stays Disconnected, and its state is not left alone, it is asked about again
+and again: Down leads to HostDown, anything else to nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ LEFT_ALONE = frozenset(
 """States in which nobody asks whether a lost host lives: its operator has taken it out of service. The first three are
 CloudStack's [AgentManagerImpl.MonitorTask]."""
 
+UNANNOUNCED = frozenset({HostEvent.PING_TIMEOUT, HostEvent.AGENT_DISCONNECTED, HostEvent.MANAGEMENT_SERVER_DOWN})
+"""What takes a host's agent away without anybody's request. Whether such a host lives is worth asking until it is known
+to be down or its agent is back."""
+
 
 @frozen
 class FirstStep:
@@ -53,7 +60,7 @@ def first_step(cause: HostEvent, state: ResourceState) -> FirstStep:
     """
     match cause:
         case HostEvent.PING_TIMEOUT | HostEvent.AGENT_DISCONNECTED if state in LEFT_ALONE:
-            return FirstStep(HostEvent.SHUTDOWN_REQUESTED, investigate=False)
+            return FirstStep(cause, investigate=False)
         case HostEvent.PING_TIMEOUT:
             return FirstStep(None, investigate=True)
         case HostEvent.AGENT_DISCONNECTED:

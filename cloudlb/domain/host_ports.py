@@ -93,6 +93,8 @@ class HostRows(Protocol):
         for the event; Remove is for :meth:`remove`. A step from a status to itself writes nothing and is reported all
         the same.
         ``disconnected`` becomes the time of the first of Disconnected, Down and Alert after Up, and None with Up.
+        ``looked_into`` becomes the time of a step by which a host is lost (:data:`.disconnects.UNANNOUNCED`), and None
+        with Up and with ShutdownRequested.
         The event's type is HOST.STATUS.TRANSITION, its details are ``from``, ``to``, ``event`` and ``session``.
         """
         ...
@@ -137,6 +139,26 @@ class HostRows(Protocol):
 
     def overdue(self, before: float, limit: int) -> list[Host]:
         """Hosts that are Disconnected since before a time, those that are longest so first."""
+        ...
+
+    def to_look_into(
+        self, before: float, limit: int, *, server_id: ServerId, live: Collection[ServerId], orphans: bool
+    ) -> list[Host]:
+        """Hosts that are Disconnected and may be asked about, those that have been so longest unasked first.
+
+        They were lost, or looked into since, before a time, and their resource state is not one that is left alone.
+
+        Args:
+            before: seconds since the epoch.
+            limit: most hosts.
+            server_id: whose hosts.
+            live: servers that look after their own.
+            orphans: also the hosts of servers that are not among these.
+        """
+        ...
+
+    def looked_into(self, host_id: HostId, at: float) -> None:
+        """Note a look into a host, if it is lost; never moves the time back."""
         ...
 
     def in_cluster(self, cluster_id: ClusterId, status: HostStatus) -> list[Host]:

@@ -114,6 +114,8 @@ class Host:
     """Set: the host's resource runs inside a management server."""
     tags: tuple[str, ...] = ()
     """What its operator says of it; no agent changes that."""
+    looked_into: float | None = None
+    """When it was lost, or looked into since; None: it is not lost, or has gone on request."""
 
 
 @frozen(kw_only=True)

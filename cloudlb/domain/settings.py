@@ -61,6 +61,7 @@ ALERT_WAIT = "alert.wait"
 INVESTIGATORS_ORDER = "ha.investigators.order"
 INVESTIGATOR_TIMEOUT = "ha.investigator.timeout"
 INVESTIGATION_TIMEOUT = "ha.investigation.timeout"
+INVESTIGATE_RETRY_INTERVAL = "investigate.retry.interval"
 DIRECT_AGENT_LOAD_SIZE = "direct.agent.load.size"
 DIRECT_AGENT_SCAN_INTERVAL = "direct.agent.scan.interval"
 EVENT_PURGE_DELAY = "event.purge.delay"
@@ -90,9 +91,6 @@ SETTINGS: Mapping[str, Setting] = {
             options=tuple(algorithm.value for algorithm in Algorithm),
         ),
         Setting(
-            name=LB_CHECK_INTERVAL,
-            default="0",
-        Setting(
             name=LB_WEIGHTS,
             default="",
             category="Advanced",
@@ -101,6 +99,9 @@ SETTINGS: Mapping[str, Setting] = {
             type="CSV",
             check=checks.weights,
         ),
+        Setting(
+            name=LB_CHECK_INTERVAL,
+            default="0",
             category="Advanced",
             description="Seconds between an agent's checks whether it can return to the head of its list; 0 is off.",
             type="Number",
@@ -167,11 +168,19 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting(
             name=INVESTIGATION_TIMEOUT,
-            default="30",
+            default="60",
             category="Advanced",
             description="Seconds that all investigators of one host have together.",
             type="Number",
             check=checks.whole(1, most=3600),
+        ),
+        Setting(
+            name=INVESTIGATE_RETRY_INTERVAL,
+            default="60",
+            category="Advanced",
+            description="Seconds after which a host that was lost, and is Disconnected still, is investigated again.",
+            type="Number",
+            check=checks.whole(1, most=86_400),
         ),
         Setting(
             name=DIRECT_AGENT_LOAD_SIZE,
@@ -276,6 +285,12 @@ class Settings:
         """The balancing algorithm."""
         return Algorithm(self.value(LB_ALGORITHM))
 
+    @cached_property
+    def weights(self) -> Mapping[str, int]:
+        """Weights of servers by address."""
+        parts = (part.partition("=") for part in filter(None, self.value(LB_WEIGHTS).split(",")))
+        return {address: int(weight) for address, _, weight in parts}
+
     def check_interval(self, cluster_id: ClusterId | None) -> int:
         """Seconds between an agent's preferred-host checks, 0 for none."""
         return int(self.value(LB_CHECK_INTERVAL, cluster_id))
@@ -304,12 +319,6 @@ class Settings:
     @property
     def alert_wait(self) -> int:
         """Seconds that a host is Disconnected before it becomes Alert."""
-    @cached_property
-    def weights(self) -> Mapping[str, int]:
-        """Weights of servers by address."""
-        parts = (part.partition("=") for part in filter(None, self.value(LB_WEIGHTS).split(",")))
-        return {address: int(weight) for address, _, weight in parts}
-
         return int(self.value(ALERT_WAIT))
 
     @cached_property
@@ -326,6 +335,11 @@ class Settings:
     def investigation_timeout(self) -> int:
         """Seconds that all investigators of one host have."""
         return int(self.value(INVESTIGATION_TIMEOUT))
+
+    @property
+    def investigate_retry_interval(self) -> int:
+        """Seconds after which a lost host is investigated again."""
+        return int(self.value(INVESTIGATE_RETRY_INTERVAL))
 
     @property
     def direct_load_size(self) -> int:

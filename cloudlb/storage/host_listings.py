@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
+from cloudlb.domain.disconnects import LEFT_ALONE
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, HostId, ServerId, Session, ZoneId
 from cloudlb.domain.ports import HostFilter
@@ -30,6 +31,7 @@ _STATE = (
     "resource",
     "properties",
     "tags",
+    "looked_into",
 )
 _STATE_COLUMNS = tuple(host.c[name] for name in _STATE)
 _COLUMNS = (*_STATE_COLUMNS, *(host.c[name] for name in FACTS))
@@ -58,6 +60,19 @@ _DIRECT = _ALL.where(host.c.resource.is_not(None), host.c.id > bindparam("after"
 _OVERDUE = (
     _THERE.where(host.c.status == HostStatus.DISCONNECTED.value, host.c.disconnected < bindparam("before"))
     .order_by(host.c.disconnected, host.c.id)
+    .limit(bindparam("most"))
+)
+_TO_LOOK_INTO = (
+    _THERE.where(
+        host.c.status == HostStatus.DISCONNECTED.value,
+        host.c.looked_into < bindparam("before"),
+        host.c.resource_state.not_in(sorted(state.value for state in LEFT_ALONE)),
+        or_(
+            host.c.server_id == bindparam("of_server"),
+            and_(bindparam("orphans", type_=Boolean), host.c.server_id.not_in(bindparam("live", expanding=True))),
+        ),
+    )
+    .order_by(host.c.looked_into, host.c.id)
     .limit(bindparam("most"))
 )
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
@@ -128,6 +143,13 @@ class HostListings:
     def overdue(self, before: float, limit: int) -> list[Host]:
         """Hosts that are Disconnected for long."""
         return self._several(_OVERDUE, {"before": before, "most": limit})
+
+    def to_look_into(
+        self, before: float, limit: int, *, server_id: ServerId, live: Collection[ServerId], orphans: bool
+    ) -> list[Host]:
+        """Hosts that are lost, and whose turn it is."""
+        whose = {"of_server": server_id, "live": list(live), "orphans": orphans}
+        return self._several(_TO_LOOK_INTO, {"before": before, "most": limit, **whose})
 
     def in_cluster(self, cluster_id: ClusterId, status: HostStatus) -> list[Host]:
         """Hosts of a cluster."""
@@ -218,4 +240,5 @@ def _host(row: Sequence[Any], site: Site) -> Host:
         removed=row[9],
         direct=None if resource is None else DirectResource(resource=resource, properties=row[11]),
         tags=tuple(row[12]),
+        looked_into=row[13],
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, field, frozen
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
+from cloudlb.domain.disconnects import UNANNOUNCED
 from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
 from cloudlb.domain.models import HostId, OutOfBand, ServerId, StatusChange, Transition
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
@@ -21,7 +22,7 @@ from cloudlb.storage.steps import TRANSITION, step_event, update_all
 _LOST = frozenset({HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT})
 
 _STANDING = (
-    select(host.c.id, host.c.name, host.c.session, host.c.status, host.c.disconnected)
+    select(host.c.id, host.c.name, host.c.session, host.c.status, host.c.disconnected, host.c.looked_into)
     .where(host.c.id.in_(bindparam("ids", expanding=True)), host.c.removed.is_(None))
     # Locks rows in one order, so that no two servers wait for each other.
     .order_by(host.c.id)
@@ -35,7 +36,11 @@ _STEP = (
         host.c.status == bindparam("old_status"),
         host.c.removed.is_(None),
     )
-    .values(status=bindparam("new_status"), disconnected=bindparam("new_disconnected"))
+    .values(
+        status=bindparam("new_status"),
+        disconnected=bindparam("new_disconnected"),
+        looked_into=bindparam("new_looked_into"),
+    )
 )
 _STATE_STEP = (
     update(host)
@@ -61,6 +66,11 @@ _TOUCH = (
     )
     .values(last_heard=bindparam("heard"))
 )
+_LOOKED_INTO = (
+    update(host)
+    .where(host.c.id == bindparam("of_id"), host.c.looked_into < bindparam("at"))
+    .values(looked_into=bindparam("at"))
+)
 _SET_TAGS = (
     update(host).where(host.c.id == bindparam("of_id")).values(tags=bindparam("new_tags", type_=host.c.tags.type))
 )
@@ -79,6 +89,7 @@ class _Standing:
     session: int
     status: HostStatus = field(converter=HostStatus)
     disconnected: float | None
+    looked_into: float | None
 
     def after(self, change: StatusChange, now: float) -> _Standing | None:
         """What a change leads to; None if it is of another session, or cannot happen."""
@@ -87,7 +98,14 @@ class _Standing:
         if status is None or status is HostStatus.REMOVED or change.session != self.session:
             return None
         lost = now if self.disconnected is None and status in _LOST else self.disconnected
-        return evolve(self, status=status, disconnected=None if status is HostStatus.UP else lost)
+        if status is HostStatus.UP:
+            return evolve(self, status=status, disconnected=None, looked_into=None)
+        return evolve(self, status=status, disconnected=lost, looked_into=self._looked_into(change.event, now))
+
+    def _looked_into(self, event: HostEvent, now: float) -> float | None:
+        if event in UNANNOUNCED:
+            return now
+        return None if event is HostEvent.SHUTDOWN_REQUESTED else self.looked_into
 
 
 class HostTable(HostAdmissions):
@@ -110,7 +128,8 @@ class HostTable(HostAdmissions):
                 continue
             latest[change.host_id] = after
             guards = {"of_id": change.host_id, "of_session": before.session, "old_status": before.status.value}
-            rows.append({**guards, "new_status": after.status.value, "new_disconnected": after.disconnected})
+            times = {"new_disconnected": after.disconnected, "new_looked_into": after.looked_into}
+            rows.append({**guards, "new_status": after.status.value, **times})
             events.append(
                 step_event(
                     TRANSITION,
@@ -212,6 +231,10 @@ class HostTable(HostAdmissions):
         """Stamp hosts, all with one statement."""
         if heard:
             self._connection.execute(_TOUCH, [{"of_id": host_id, "heard": at} for host_id, at in sorted(heard.items())])
+
+    def looked_into(self, host_id: HostId, at: float) -> None:
+        """Note a look into a host."""
+        self._connection.execute(_LOOKED_INTO, {"of_id": host_id, "at": at})
 
     def out_of_band(self, host_id: HostId) -> OutOfBand | None:
         """A host's BMC."""

@@ -97,11 +97,14 @@ host = Table(
     Column("resource", String(255)),
     Column("properties", JSON(none_as_null=True)),
     Column("tags", JSON, nullable=False, server_default="[]"),
+    # Of a host that was lost, and has not gone on request.
+    Column("looked_into", Float),
     Index(None, "name"),
     # Answers "the hosts of a zone in order" from the index alone.
     Index(None, "zone_id", "removed", "id"),
     # Hosts that are Disconnected for long are few, and looked for often.
     Index(None, "status", "disconnected"),
+    Index(None, "status", "looked_into"),
 )
 
 out_of_band = Table(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from cloudlb.agents.errors import AgentUnavailable, CommandError
@@ -86,6 +86,7 @@ class FakeStore:
         self.servers: list[Any] = []
         self.investigations: list[Investigation] = []
         self.events: list[Mapping[str, Any]] = []
+        self.looks: list[tuple[HostId, float]] = []
         self.error: Exception | None = None
 
     @property
@@ -108,7 +109,12 @@ class FakeStore:
             self.events.append({"type": event_type, "description": description, **values})
 
         return SimpleNamespace(
-            hosts=SimpleNamespace(get=self.hosts.get, in_cluster=in_cluster, out_of_band=self.bmcs.get),
+            hosts=SimpleNamespace(
+                get=self.hosts.get,
+                in_cluster=in_cluster,
+                out_of_band=self.bmcs.get,
+                looked_into=lambda host_id, at: self.looks.append((host_id, at)),
+            ),
             servers=SimpleNamespace(all=lambda: self.servers),
             investigations=SimpleNamespace(add=self.investigations.append),
             events=SimpleNamespace(add=add_event),
@@ -141,9 +147,21 @@ class FakeSender:
         return succeed([each for each in said if isinstance(each, Answer)])
 
 
+@frozen
+class FakeProbes:
+    """Those of server 1, which reach hosts as the sender does, wherever they are."""
+
+    sender: FakeSender
+    server_id: ServerId = ServerId(1)
+
+    def send(self, host: Host, commands: Sequence[Command], *, timeout: float) -> Deferred[Answers]:
+        return self.sender.send(host.id, commands, timeout=timeout, stop_on_error=False)
+
+
 def means(store: FakeStore, sender: FakeSender | None = None, reactor: Any = None) -> Means:
     """What investigators are made of."""
-    return Means(store=store.store, sender=sender or FakeSender(), reactor=reactor)
+    sender = sender or FakeSender()
+    return Means(store=store.store, sender=sender, probes=FakeProbes(sender), reactor=reactor)
 
 
 UNAVAILABLE = StoreUnavailable("the database is away")

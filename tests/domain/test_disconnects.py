@@ -35,8 +35,8 @@ class FirstStepTests(SynchronousTestCase):
         }
         left_alone = {
             **usually,
-            e.PING_TIMEOUT: FirstStep(e.SHUTDOWN_REQUESTED, False),
-            e.AGENT_DISCONNECTED: FirstStep(e.SHUTDOWN_REQUESTED, False),
+            e.PING_TIMEOUT: FirstStep(e.PING_TIMEOUT, False),
+            e.AGENT_DISCONNECTED: FirstStep(e.AGENT_DISCONNECTED, False),
         }
         for cause, state in product(CAUSES, ResourceState):
             expected = left_alone if state.value in _LEFT_ALONE else usually

@@ -118,8 +118,10 @@ class LivenessTests(WorldCase):
         world.advance(2)
         self.assertEqual(self.story(world, agent), [("AgentDisconnected", "Disconnected")])
         world.advance(120)
-        (found,) = self.investigations(world, agent)
-        self.assertEqual((found.cause, found.verdict), (HostEvent.AGENT_DISCONNECTED, Verdict.UNKNOWN))
+        # At once, after investigate.retry.interval, and at alert.wait.
+        found = self.investigations(world, agent)
+        self.assertEqual({(one.cause, one.verdict) for one in found}, {(HostEvent.AGENT_DISCONNECTED, Verdict.UNKNOWN)})
+        self.assertEqual(len(found), 3)
         self.assertEqual(self.story(world, agent), [("AgentDisconnected", "Disconnected"), ("WaitedTooLong", "Alert")])
         self.assert_on_record(world)
         world.restart_agent(agent)

@@ -29,9 +29,9 @@ class KVMInvestigator(Investigator):
         """See :class:`Investigator`."""
         if case.host.facts.hypervisor not in HYPERVISORS:
             return Verdict.UNKNOWN, f"its hypervisor is not one of {', '.join(HYPERVISORS)}"
-        hosts = await neighbours(self._means, case.host)
+        hosts = await neighbours(self._means, case.host, CheckOnHostCommand)
         if not hosts:
-            return Verdict.UNKNOWN, "it has no neighbour that is Up on this server"
+            return Verdict.UNKNOWN, "it has no neighbour that is Up and may be asked"
 
         def commands(neighbour: Host) -> list[CheckOnHostCommand]:
             return [_look_for(neighbour), _look_for(case.host)]

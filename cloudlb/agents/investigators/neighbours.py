@@ -12,7 +12,9 @@ from twisted.python.failure import Failure
 from cloudlb.agents.errors import CommandError
 from cloudlb.agents.investigation import Means
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host
+from cloudlb.domain.models import Host, ServerId, ServerState
+from cloudlb.domain.permissions import refusal
+from cloudlb.domain.ports import Transaction
 from cloudlb.wire import Answer, Command, Opaque
 
 MOST = 3
@@ -35,20 +37,26 @@ class Said:
         return self.neighbour.facts.name
 
 
-async def neighbours(means: Means, host: Host) -> list[Host]:
-    """Up to :data:`MOST` Up hosts of the cluster whose agents are on the host's own server.
+async def neighbours(means: Means, host: Host, command: type[Command]) -> list[Host]:
+    """Up to :data:`MOST` Up hosts of the cluster that may be sent a command, those of this server first.
 
-    Commands reach the agents of the server that sends them only, and it is the one that had the host that investigates.
+    Those of other live servers are asked through these, which takes longer; what a dead one had is as lost as the host.
     """
     if host.cluster is None:
         return []
-    cluster = host.cluster.id
-    found = await means.store.read(lambda txn: txn.hosts.in_cluster(cluster, HostStatus.UP))
+    cluster, own, now = host.cluster.id, means.probes.server_id, means.reactor.seconds()
+
+    def find(txn: Transaction) -> tuple[list[Host], set[ServerId | None]]:
+        live = {server.id for server in txn.servers.all() if server.state(now) is ServerState.UP}
+        return txn.hosts.in_cluster(cluster, HostStatus.UP), {own, *live}
+
+    found, servers = await means.store.read(find)
     # A direct resource is in the server, not beside the host.
-    beside = [each for each in found if each.id != host.id and each.server_id == host.server_id and not each.direct]
+    beside = [each for each in found if each.id != host.id and each.server_id in servers and not each.direct]
+    willing = [each for each in beside if refusal(command.__name__, each.resource_state, bypass=True) is None]
     # From the host on and round again, so that not the same three are asked about all the hosts that a cluster loses.
-    beside.sort(key=lambda each: (each.id < host.id, each.id))
-    return beside[:MOST]
+    willing.sort(key=lambda each: (each.server_id != own, each.id < host.id, each.id))
+    return willing[:MOST]
 
 
 def ask(
@@ -96,7 +104,7 @@ def ask(
     for host in hosts:
         if over:
             break
-        sent = means.sender.send(host.id, commands(host), timeout=PATIENCE * seconds, stop_on_error=False)
+        sent = means.probes.send(host, commands(host), timeout=PATIENCE * seconds)
         # Its time may be longer: what commands.timeout says of a command wins.
         sent.addTimeout(PATIENCE * seconds, means.reactor)
         asked.append(sent.addErrback(mute).addCallback(hear, host))

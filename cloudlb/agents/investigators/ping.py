@@ -21,9 +21,9 @@ class PingInvestigator(Investigator):
         address = case.host.facts.ip_address
         if (problem := unfit(address)) is not None:
             return Verdict.UNKNOWN, problem
-        hosts = await neighbours(self._means, case.host)
+        hosts = await neighbours(self._means, case.host, PingTestCommand)
         if not hosts:
-            return Verdict.UNKNOWN, "it has no neighbour that is Up on this server"
+            return Verdict.UNKNOWN, "it has no neighbour that is Up and may be asked"
 
         def commands(_: Host) -> list[PingTestCommand]:
             return [PingTestCommand(computing_host_ip=address, bypass_host_maintenance=True)]
