@@ -104,7 +104,7 @@ class Server(Service):
         """
         self.config = config
         self.database = database
-        self.bus = DatabaseBus(database, reactor)
+        self.bus = DatabaseBus(database, reactor, told=database.tells_of_others)
         database.on_publish = self.bus.wake
         self.settings = LiveSettings(database, self.bus, reactor)
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)

@@ -57,6 +57,7 @@ def makeService(options: Options) -> IService:
             config.database_url,
             writer=ThreadExecutor(reactor, 1, "database writer"),
             reader=ThreadExecutor(reactor, READERS, "database reader"),
+            reactor=reactor,
         )
         return Server(reactor, config, database, random.SystemRandom(), failed=failed)
     except (InvalidConfiguration, TlsConfigurationError, UnsupportedDatabase) as error:

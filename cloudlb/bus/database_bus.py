@@ -1,7 +1,8 @@
 """The bus between servers: a table that each of them reads on, from the newest message at its start.
 
 Messages of this server take the same way as those of others, so that all servers see one order. A commit of our own
-wakes the reading at once; what others wrote is seen within POLL_INTERVAL.
+wakes the reading at once. So do those of others where the database tells of them; otherwise they are seen within
+POLL_INTERVAL.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from cloudlb.net.spawn import spawn
 
 POLL_INTERVAL = 0.25
 """Seconds that a message of another server waits at most: 4 short reads a second on an idle server."""
+TOLD_POLL_INTERVAL = 5.0
+"""The same where the database tells of messages: for a connection that has gone and does not know it yet."""
 RETENTION = 3600.0
 """Seconds that messages are kept: a server that was suspended for longer misses some."""
 PRUNE_INTERVAL = 600.0
@@ -34,9 +37,15 @@ class DatabaseBus:
 
     log = Logger()
 
-    def __init__(self, store: Store, clock: IReactorTime) -> None:
+    def __init__(self, store: Store, clock: IReactorTime, *, told: bool = False) -> None:
+        """Prepare; nothing is read before :meth:`start`.
+
+        Args:
+            told: whether :meth:`wake` is called for the messages of other servers too.
+        """
         self._store = store
         self._clock = clock
+        self._told = told
         self._subscribers: defaultdict[str, list[Callable[[Mapping[str, Any]], None]]] = defaultdict(list)
         self._polls = Periodic(clock, "read the bus", lambda: Deferred.fromCoroutine(self._poll()))
         self._prunes = Periodic(clock, "prune the bus", lambda: Deferred.fromCoroutine(self._prune()))
@@ -59,7 +68,7 @@ class DatabaseBus:
         """
         self._last = await self._store.read(lambda txn: txn.bus.last_sequence())
         self._running = True
-        self._polls.start(POLL_INTERVAL)
+        self._polls.start(TOLD_POLL_INTERVAL if self._told else POLL_INTERVAL)
         self._prunes.start(PRUNE_INTERVAL)
 
     def stop(self) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.storage.executor import Executor
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for the writer of another process before the database counts as unavailable."""
@@ -17,6 +18,13 @@ BUSY_TIMEOUT = 30.0
 
 class UnsupportedDatabase(ValueError):
     """The database's URL cannot be used; the message shows it without its password."""
+
+
+class Watch(Protocol):
+    """Tells of what other servers have committed."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Backend(Protocol):
@@ -38,6 +46,10 @@ class Backend(Protocol):
             connections: most connections at the same time; they are kept open.
             writing: whether transactions may write.
         """
+        ...
+
+    def watch(self, executor: Executor, reactor: Any, heard: Callable[[], object]) -> Watch | None:
+        """What calls ``heard`` after each commit that put messages on the bus; None if the database does not tell."""
         ...
 
     def lock_schema(self, connection: Connection) -> None:

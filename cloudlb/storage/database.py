@@ -7,7 +7,7 @@ makes it wait, so a long listing delays no admission.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
@@ -32,7 +32,15 @@ ATTEMPTS_AMONG_OTHERS = 3
 class Database:
     """Implements the port ``Store``."""
 
-    def __init__(self, url: str, *, writer: Executor, reader: Executor, new_uuid: Callable[[], UUID] = uuid4) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        writer: Executor,
+        reader: Executor,
+        new_uuid: Callable[[], UUID] = uuid4,
+        reactor: Any = None,
+    ) -> None:
         """Prepare; nothing is opened before :meth:`start`.
 
         Args:
@@ -40,18 +48,27 @@ class Database:
             writer: runs one piece of work at a time.
             reader: may run several.
             new_uuid: makes the uuids of new rows.
+            reactor: IReactorTime and IReactorFDSet, to hear from the database when others put messages on the bus; None
+                to do without.
 
         Raises:
             UnsupportedDatabase: the URL cannot be used.
         """
         self.on_publish: Callable[[], None] = lambda: None
-        """Called after each commit that put messages on the bus."""
+        """Called after each commit of this server that put messages on the bus, and after those of others if the
+        database tells of them."""
         self._backend = find_backend(url)
         self._writer = writer
         self._reader = reader
         self._new_uuid = new_uuid
         self._write_engine = self._backend.open(connections=writer.size, writing=True)
         self._read_engine = self._backend.open(connections=reader.size, writing=False)
+        self._watch = None if reactor is None else self._backend.watch(reader, reactor, self._heard)
+
+    @property
+    def tells_of_others(self) -> bool:
+        """Whether ``on_publish`` is called for the messages of others too."""
+        return self._watch is not None
 
     async def start(self) -> None:
         """Start the threads and look whether the schema is the one that this program was made for.
@@ -67,9 +84,13 @@ class Database:
         except BaseException:
             await self.stop()
             raise
+        if self._watch is not None:
+            self._watch.start()
 
     async def stop(self) -> None:
         """Let the submitted work end, then join the threads and close the connections. Later work is refused."""
+        if self._watch is not None:
+            self._watch.stop()
         for stopped in (self._writer.stop(), self._reader.stop()):
             await stopped
         self._write_engine.dispose()
@@ -86,6 +107,9 @@ class Database:
     def read(self, work: Callable[[Transaction], T]) -> Deferred[T]:
         """Run beside the writer; see the port. Fails with StoreUnavailable or what ``work`` raises."""
         return self._reader.submit(lambda: self._transact(self._read_engine, work)[0])
+
+    def _heard(self) -> None:
+        self.on_publish()
 
     def _announce(self, outcome: tuple[T, bool]) -> T:
         result, published = outcome

@@ -17,6 +17,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from cloudlb.storage.backend import BUSY_TIMEOUT, UnsupportedDatabase
+from cloudlb.storage.bus_rows import CHANNEL
+from cloudlb.storage.executor import Executor
+from cloudlb.storage.notifications import Notifications
 from cloudlb.storage.schema import metadata
 
 CONNECT_TIMEOUT = 5
@@ -34,6 +37,8 @@ _LOCK_SCHEMA = text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 # Waiting for an advisory lock takes a query, and with it the snapshot.
 _SEE_COMMITS = text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 _LOCK_TABLES = text(f"LOCK TABLE {', '.join(sorted(metadata.tables))} IN EXCLUSIVE MODE")
+
+_LISTEN = psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(CHANNEL))
 
 # A connection whose other end has gone without a word is found dead within half a minute.
 _DEFAULTS = {
@@ -102,21 +107,9 @@ class PostgresDatabase:
 
         return engine
 
-    def listen(self, channel: str) -> psycopg.Connection[Any]:
-        """Open a connection of its own that PostgreSQL tells of the notifications of a channel.
-
-        Raises:
-            psycopg.Error: it cannot be opened.
-        """
-        _, options = self._url.get_dialect()().create_connect_args(self._url)
-        options.update(self._options(writing=False), autocommit=True)
-        connection = psycopg.connect(**options)
-        try:
-            connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def watch(self, executor: Executor, reactor: Any, heard: Callable[[], object]) -> Notifications:
+        """What hears of every server's messages."""
+        return Notifications(self._listen, executor, reactor, heard)
 
     def lock_schema(self, connection: Connection) -> None:
         """Wait for other upgrades, and see what they have done."""
@@ -135,6 +128,18 @@ class PostgresDatabase:
     def may_pass(self, error: DBAPIError) -> bool:
         """After a conflict with another transaction, and on a new connection where this one was lost."""
         return error.connection_invalidated or isinstance(error.orig, _CONFLICTS)
+
+    def _listen(self) -> psycopg.Connection[Any]:
+        """Open a connection that the bus's notifications come to."""
+        _, options = self._url.get_dialect()().create_connect_args(self._url)
+        options.update(self._options(writing=False), autocommit=True)
+        connection = psycopg.connect(**options)
+        try:
+            connection.execute(_LISTEN)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _options(self, writing: bool) -> dict[str, Any]:
         """What the URL does not say itself."""

@@ -79,6 +79,9 @@ class SqliteFile:
 
         return engine
 
+    def watch(self, executor: object, reactor: object, heard: object) -> None:
+        """SQLite tells nobody."""
+
     def lock_schema(self, connection: Connection) -> None:
         """The transaction has the write lock already."""
 
