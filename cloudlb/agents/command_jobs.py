@@ -26,7 +26,7 @@ from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable
 from cloudlb.agents.sender import Sender
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, Job, JobStatus, ServerId, ServerState
+from cloudlb.domain.models import Host, Job, JobStatus, ServerId
 from cloudlb.domain.ports import Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 from cloudlb.net.spawn import spawn
@@ -172,7 +172,7 @@ class CommandJobs:
         deadlines = [now + self._sender.seconds([order.command], order.timeout) + MARGIN for order in orders]
 
         def work(txn: Transaction) -> list[Job | Exception]:
-            alive, load, routes = _alive(txn, now), _Load(), _Routes(list)
+            alive, load, routes = _alive(txn), _Load(), _Routes(list)
             for server_id, account_id, number in txn.jobs.under_way():
                 load.add(server_id, account_id, number)
             recorded: list[Job | Exception] = []
@@ -191,7 +191,7 @@ class CommandJobs:
         now, own = self._clock.seconds(), self.server_id
 
         def work(txn: Transaction) -> list[bool]:
-            alive, routes = _alive(txn, now), _Routes(list)
+            alive, routes = _alive(txn), _Routes(list)
             here = []
             for stray in strays:
                 job = stray.job
@@ -342,8 +342,8 @@ def _start(
     return job
 
 
-def _alive(txn: Transaction, now: float) -> frozenset[ServerId]:
-    return frozenset(server.id for server in txn.servers.all() if server.state(now) is ServerState.UP)
+def _alive(txn: Transaction) -> frozenset[ServerId]:
+    return frozenset(server.id for server in txn.servers.all() if server.alive)
 
 
 def _holder(host: Host | None, alive: Collection[ServerId]) -> ServerId | None:

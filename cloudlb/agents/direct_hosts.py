@@ -38,10 +38,11 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.registration import DIRECT
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_status import HostEvent, HostStatus
-from cloudlb.domain.models import Host, HostId, ServerId, ServerState, StatusChange
+from cloudlb.domain.models import Host, HostId, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Bus, Refused, Store, StoreUnavailable, Transaction
 from cloudlb.domain.records import Level
 from cloudlb.domain.resource_state import ResourceState
+from cloudlb.domain.server_state import ServerState
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 from cloudlb.resource.threads import Threads
@@ -165,7 +166,7 @@ class DirectHosts:
         wanted: list[Host] = []
         after: HostId | None = HostId(0)
         while after is not None and len(wanted) < room:
-            page = await self._store.read(partial(_read_page, after, now))
+            page = await self._store.read(partial(_read_page, after))
             wanted += [host for host in page.hosts if self._is_wanted(host, page.live, turn)]
             after = page.hosts[-1].id if len(page.hosts) == _PAGE else None
         return wanted[:room]
@@ -283,8 +284,8 @@ class _Page:
     live: Collection[ServerId]
 
 
-def _read_page(after: HostId, now: float, txn: Transaction) -> _Page:
-    live = {server.id for server in txn.servers.all() if server.state(now) is ServerState.UP}
+def _read_page(after: HostId, txn: Transaction) -> _Page:
+    live = {server.id for server in txn.servers.all() if server.state is ServerState.UP}
     return _Page(txn.hosts.direct(_PAGE, after=after), live)
 
 

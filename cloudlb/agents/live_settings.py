@@ -12,8 +12,9 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cloudlb.domain.models import ClusterId, ServerState
+from cloudlb.domain.models import ClusterId
 from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
+from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.settings import HOST, InvalidSetting, Settings, check_value, setting_named
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
@@ -94,7 +95,7 @@ class LiveSettings:
         def work(txn: Transaction) -> None:
             _check_cluster(txn, cluster_id)
             if name == HOST and not forced:
-                _check_reachable(txn, checked, now)
+                _check_reachable(txn, checked)
             txn.settings.set(name, checked, cluster_id)
             txn.bus.publish(TOPIC, {"name": name, "cluster_id": cluster_id}, now)
 
@@ -114,7 +115,7 @@ class LiveSettings:
         def work(txn: Transaction) -> None:
             _check_cluster(txn, cluster_id)
             if name == HOST:
-                _check_reachable(txn, default, now)
+                _check_reachable(txn, default)
             txn.settings.reset(name, cluster_id)
             txn.bus.publish(TOPIC, {"name": name, "cluster_id": cluster_id}, now)
 
@@ -132,9 +133,9 @@ def _check_cluster(txn: Transaction, cluster_id: ClusterId | None) -> None:
         raise InvalidSetting(f"there is no cluster {cluster_id}")
 
 
-def _check_reachable(txn: Transaction, addresses: str, now: float) -> None:
+def _check_reachable(txn: Transaction, addresses: str) -> None:
     """Refuse a list that would send every agent to servers that are not there."""
-    live = [server for server in txn.servers.all() if server.state(now) is ServerState.UP]
+    live = [server for server in txn.servers.all() if server.state is ServerState.UP]
     if not any(server.answers_to(address) for server in live for address in addresses.split(",")):
         names = ", ".join(server.address for server in live) or "none"
         raise InvalidSetting(

@@ -12,7 +12,7 @@ from cloudlb.agents.directory import REMOVED, Directory
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.registration import DIRECT
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId, ServerState
+from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import Bus, NotFound, Store, Transaction
 from cloudlb.net.spawn import spawn
 
@@ -48,7 +48,7 @@ class Operations:
             host = txn.hosts.get(host_id)
             if host is None or host.removed is not None:
                 raise NotFound(f"there is no host {host_id}")
-            up = host.status is HostStatus.UP and _is_up(txn, host, now)
+            up = host.status is HostStatus.UP and _is_up(txn, host)
             job, _ = txn.jobs.start(
                 command="reconnectHost",
                 account_id=account_id,
@@ -132,5 +132,5 @@ class Operations:
         txn.jobs.finish(job, JobStatus.FAILED, 534, {"errorcode": 534, "errortext": reason}, now)
 
 
-def _is_up(txn: Transaction, host: Host, now: float) -> bool:
-    return any(s.id == host.server_id and s.state(now) is ServerState.UP for s in txn.servers.all())
+def _is_up(txn: Transaction, host: Host) -> bool:
+    return any(s.id == host.server_id and s.alive for s in txn.servers.all())

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId, ServerState
+from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import Bus, NotFound, Store, Transaction
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
 
@@ -95,7 +95,7 @@ class ResourceStates:
         def work(txn: Transaction) -> Job:
             host = _host(txn, host_id)
             _check(host, ResourceEvent.ADMIN_ASK_MAINTENANCE)
-            holder = _holder(txn, host, now)
+            holder = _holder(txn, host)
             job, _ = txn.jobs.start(
                 command=PREPARE,
                 account_id=account_id,
@@ -276,9 +276,9 @@ def _check(host: Host, event: ResourceEvent) -> None:
     )
 
 
-def _holder(txn: Transaction, host: Host, now: float) -> ServerId | None:
+def _holder(txn: Transaction, host: Host) -> ServerId | None:
     """The server that has the host's agent, None if it has no agent."""
-    alive = {server.id for server in txn.servers.all() if server.state(now) is ServerState.UP}
+    alive = {server.id for server in txn.servers.all() if server.alive}
     return host.server_id if host.status is HostStatus.UP and host.server_id in alive else None
 
 

@@ -20,7 +20,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.statuses import write_changes
 from cloudlb.domain.disconnects import LEFT_ALONE, conclusion
 from cloudlb.domain.host_status import HostEvent, HostStatus
-from cloudlb.domain.models import Host, HostId, ServerId, ServerState, StatusChange, Transition
+from cloudlb.domain.models import Host, HostId, ServerId, StatusChange, Transition
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.domain.records import Verdict
 from cloudlb.net.periodic import Periodic
@@ -74,7 +74,7 @@ class SecondLooks:
         now = self._clock.seconds()
         before = now - self._settings.current.investigate_retry_interval
         try:
-            hosts = await self._store.read(lambda txn: self._due(txn, before, now))
+            hosts = await self._store.read(lambda txn: self._due(txn, before))
         except StoreUnavailable as error:
             self.log.warn("cannot look for hosts to investigate again: {error}", error=error)
             return
@@ -88,8 +88,8 @@ class SecondLooks:
         if host.looked_into is not None and host.resource_state not in LEFT_ALONE:
             self._begin(host)
 
-    def _due(self, txn: Transaction, before: float, now: float) -> Sequence[Host]:
-        live = [server.id for server in txn.servers.all() if server.state(now) is ServerState.UP]
+    def _due(self, txn: Transaction, before: float) -> Sequence[Host]:
+        live = [server.id for server in txn.servers.all() if server.alive]
         if self.server_id not in live:
             # The others hold this server dead, and look after its hosts.
             return []

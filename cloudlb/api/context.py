@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.command_jobs import Order
 from cloudlb.agents.registration import Bundle, NewHost
-from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server, ServerState
+from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server
 from cloudlb.domain.ports import Store
 from cloudlb.domain.resource_state import ResourceEvent
 
@@ -53,12 +53,11 @@ class JobStarts(Protocol):
     async def start(self, order: Order) -> Job: ...
 
 
-class ServerStates(Protocol):
-    """The servers and which of them live; Membership of cloudlb.cluster."""
+class OwnServer(Protocol):
+    """Who this server is; Membership of cloudlb.cluster."""
 
     @property
     def own(self) -> Server: ...
-    async def servers(self) -> list[tuple[Server, ServerState]]: ...
 
 
 @frozen(kw_only=True)
@@ -71,5 +70,5 @@ class ApiContext:
     registration: HostRegistration
     resource_states: HostStates
     command_jobs: JobStarts
-    membership: ServerStates
+    membership: OwnServer
     clock: IReactorTime

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from attrs import frozen
 
 from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword, listing
 from cloudlb.api.errors import unknown_entity
-from cloudlb.api.schema import Date, Key, Long, date, optional, shown
-from cloudlb.domain.models import Server, ServerId, ServerState
+from cloudlb.api.schema import Date, Key, Long, as_answer, date, optional, shown
+from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import Transaction
+
+
+@frozen(kw_only=True)
+class PeerAnswer:
+    """A management server as another one sees it."""
+
+    state: str | None = shown("the state in which the management server sees its peer")
+    lastupdated: Date | None = shown("when it saw its peer in this state for the first time")
+    peerid: str | None = shown("the ID of the peer")
+    peername: str | None = shown("the name of the peer")
+    peermsid: str | None = shown("the number of the peer")
+    peerrunid: str | None = shown("the run ID of the peer, as the management server has seen it")
+    peerstate: str | None = shown("the state of the peer now, by its heartbeat")
+    peerserviceip: str | None = shown("the address of the peer that agents connect to")
+    peerserviceport: str | None = shown("the port of the peer that agents connect to")
 
 
 @frozen(kw_only=True)
@@ -26,6 +42,8 @@ class ServerAnswer:
     serviceip: str | None = shown("the address that agents connect to")
     lastserverstart: Date | None = shown("the last time this Management Server was started")
     lastserverstop: Date | None = shown("the last time this Management Server was stopped")
+    runid: Long | None = shown("grows with each start of the management server")
+    peers: list[dict[str, Any]] | None = shown("how the management server sees the others, with peers=true")
     agentscount: Long | None = shown("the number of host agents this Management Server is responsible for")
 
 
@@ -44,17 +62,17 @@ class ListManagementServers(ListArguments):
     id: Key | None = optional("the id of the management server", related="listManagementServers")
     name: str | None = optional("the name of the management server")
     version: str | None = optional("the version of the management server")
+    peers: bool | None = optional("whether to show how each management server sees the others")
 
 
 async def _list_management_servers(call: Call, arguments: ListManagementServers) -> Body:
-    servers = await call.context.membership.servers()
-
     def work(txn: Transaction) -> Body:
         one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
-        agents = txn.hosts.up_by_server()
+        agents, servers = txn.hosts.up_by_server(), txn.servers.all()
+        known = {server.id: server for server in servers} if arguments.peers else None
         rows = [
-            _show_server(server, state, agents)
-            for server, state in servers
+            _show_server(server, agents, known)
+            for server in servers
             if (one is None or server.id == one.id)
             and arguments.name in (None, server.name)
             and arguments.version in (None, server.version)
@@ -65,19 +83,40 @@ async def _list_management_servers(call: Call, arguments: ListManagementServers)
     return await call.store.read(work)
 
 
-def _show_server(server: Server, state: ServerState, agents: Mapping[ServerId, int]) -> ServerAnswer:
+def _show_server(
+    server: Server, agents: Mapping[ServerId, int], known: Mapping[ServerId, Server] | None
+) -> ServerAnswer:
     return ServerAnswer(
         id=server.uuid,
         name=server.name,
-        state=state.value,
+        state=server.state.value,
         version=server.version,
         msid=Long(server.id),
         ipaddress=server.address,
         serviceip=server.address,
         lastserverstart=date(server.started),
         lastserverstop=date(server.stopped),
+        runid=Long(server.run_id),
+        peers=None if known is None else [as_answer(peer) for peer in _show_peers(server, known)],
         agentscount=Long(agents.get(server.id, 0)),
     )
+
+
+def _show_peers(server: Server, known: Mapping[ServerId, Server]) -> Iterator[PeerAnswer]:
+    for peer_id, view in server.peers.items():
+        peer = known.get(peer_id)
+        if peer is not None and peer is not server:
+            yield PeerAnswer(
+                state=view.state.value,
+                lastupdated=date(view.since),
+                peerid=peer.uuid,
+                peername=peer.name,
+                peermsid=str(peer.id),
+                peerrunid=str(view.run_id),
+                peerstate=peer.state.value,
+                peerserviceip=peer.address,
+                peerserviceport=str(peer.port),
+            )
 
 
 COMMANDS = (

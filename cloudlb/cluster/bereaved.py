@@ -24,7 +24,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.statuses import Statuses, write_changes
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.host_status import HostEvent, HostStatus
-from cloudlb.domain.models import Host, HostId, ServerState, StatusChange, Transition
+from cloudlb.domain.models import Host, HostId, StatusChange, Transition
 from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
@@ -82,12 +82,13 @@ class Bereaved:
     async def look(self) -> None:
         """Disconnect all hosts for which it is time."""
         settings, now = self._settings.current, self._clock.seconds()
-        before = now - settings.ping_interval * settings.ping_timeout
+        patience = settings.ping_interval * settings.ping_timeout
         try:
-            if self._started < before:
+            if self._started < now - patience:
                 await self._disconnect(self._left_behind)
                 self._left_behind = []
-            await self._disconnect(await self._store.read(lambda txn: _of_dead_servers(txn, before, now)))
+            if self._membership.steady:
+                await self._disconnect(await self._store.read(lambda txn: _of_dead_servers(txn, patience)))
         except StoreUnavailable as error:
             self.log.warn("cannot look for hosts of dead servers: {error}", error=error)
 
@@ -132,11 +133,11 @@ class Bereaved:
         self.log.info("host {name} is Up: {reason}", name=host.facts.name, reason=reason)
 
 
-def _of_dead_servers(txn: Transaction, before: float, now: float) -> list[Host]:
-    """Hosts of the servers that have been dead since before a time."""
+def _of_dead_servers(txn: Transaction, patience: float) -> list[Host]:
+    """Hosts of the servers that have been dead for so long."""
     return [
         host
         for server in txn.servers.all()
-        if server.state(now) is ServerState.DOWN and server.heartbeat < before
+        if not server.alive and server.age > patience
         for host in txn.hosts.on_server(server.id, _HELD)
     ]

@@ -1,16 +1,22 @@
-"""Which management servers there are, and which live, by the heartbeats in their rows."""
+"""Which management servers there are, and which live, by the heartbeats in their rows.
+
+How old a heartbeat is the database says, so no server's clock matters. Ages are looked at only as they are read: while
+the database is away nobody may grow old and seem dead.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb._version import __version__
-from cloudlb.domain.models import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, Server, ServerId, ServerState
+from cloudlb.domain.models import PeerView, Server, ServerId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
+from cloudlb.domain.server_state import ServerState
+from cloudlb.domain.settings import Settings
 from cloudlb.net.periodic import Periodic
 
 
@@ -29,20 +35,41 @@ class Membership:
         self._address = address
         self._port = port
         self._own: Server | None = None
-        self._states: dict[ServerId, ServerState] = {}
+        self._views: Mapping[ServerId, PeerView] = {}
+        self._recorded: Mapping[ServerId, PeerView] = {}
         self._up: frozenset[str] = frozenset()
         self._down: frozenset[str] = frozenset()
         self._observers: list[Callable[[], None]] = []
+        self._threshold = Settings().heartbeat_threshold
         self._last_beat = 0.0
+        self._last_written = 0.0
+        self._steady_since = float("-inf")
         self._gave_time = False
         self._outage = False
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
+
+        self.started = 0.0
+        """When this server joined, by its own clock."""
 
     @property
     def own(self) -> Server:
         """This server's row as it was registered."""
         assert self._own is not None, "the server is not registered yet"
         return self._own
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether this server has not written a heartbeat for so long that the others may call it Down."""
+        return self._clock.seconds() - self._last_written > self._threshold
+
+    @property
+    def steady(self) -> bool:
+        """Whether this server has written its heartbeats for so long that those of others would have been seen.
+
+        After an outage of the database all heartbeats are old, and who writes first must not take the others for dead.
+        """
+        now = self._clock.seconds()
+        return now - self._last_written <= self._threshold / 2 and now - self._steady_since > self._threshold
 
     def observe(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called whenever a server comes up, for the first time too, or goes down."""
@@ -52,39 +79,33 @@ class Membership:
         """Register this server, or find its row, and start the heartbeats."""
         # 0 and -1 mean "no server" in packet headers.
         candidate = ServerId(self._rng.randrange(1, 2**48))
-        now = self._clock.seconds()
+        self.started = self._clock.seconds()
 
-        def work(txn: Transaction) -> tuple[Server, Sequence[Server]]:
+        def work(txn: Transaction) -> tuple[Server, Sequence[Server], Settings]:
             own = txn.servers.register(
                 name=self._name,
                 address=self._address,
                 port=self._port,
                 version=__version__,
                 candidate_id=candidate,
-                now=now,
             )
-            return own, txn.servers.all()
+            return own, txn.servers.all(), txn.settings.load()
 
-        self._own, servers = await self._store.run(work)
-        self._last_beat = self._clock.seconds()
+        self._own, servers, settings = await self._store.run(work)
+        self._recorded = {}
+        self._written(self.started, settings)
         self._look(servers)
-        self._heartbeats.start(HEARTBEAT_INTERVAL)
+        self._heartbeats.start(settings.heartbeat_interval)
 
     async def leave(self) -> None:
         """Stop the heartbeats and tell the others that this was a clean stop."""
         self._heartbeats.stop()
         if self._own is not None:
-            own, now = self._own.id, self._clock.seconds()
-            await self._store.run(lambda txn: txn.servers.stop(own, now))
-
-    async def servers(self) -> list[tuple[Server, ServerState]]:
-        """Every server with its state, fresh from the database."""
-        servers = await self._store.read(lambda txn: txn.servers.all())
-        now = self._clock.seconds()
-        return [(server, server.state(now)) for server in servers]
+            own = self._own.id
+            await self._store.run(lambda txn: txn.servers.stop(own))
 
     def is_alive(self, address: str) -> bool:
-        """Tell whether an address of ``host`` belongs to a server that lives."""
+        """Tell whether an address of ``host`` belongs to a server that lives, and is not about to be emptied."""
         return address in self._up
 
     def is_own(self, address: str) -> bool:
@@ -92,47 +113,67 @@ class Membership:
         return self.own.answers_to(address)
 
     def avoid(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Those of ``addresses`` that belong to a server known to be down: the avoid list for agents."""
+        """Those of ``addresses`` that belong to a server known not to be Up: the avoid list for agents."""
         # Asked with every ping, and nearly always nobody is.
         return tuple(address for address in addresses if address in self._down) if self._down else ()
 
     async def _beat(self) -> None:
-        own = self.own.id
+        own, views, begun = self.own.id, self._views, self._clock.seconds()
+        news = views != self._recorded
 
-        def work(txn: Transaction) -> tuple[bool, Sequence[Server]]:
-            # The time of the write and not of the call: it may have waited long for a busy database.
-            return txn.servers.heartbeat(own, self._clock.seconds()), txn.servers.all()
+        def work(txn: Transaction) -> tuple[bool, Sequence[Server], Settings]:
+            known = txn.servers.heartbeat(own)
+            if news:
+                txn.servers.record_peers(own, views)
+            return known, txn.servers.all(), txn.settings.load()
 
         try:
-            known, servers = await self._store.run(work)
+            known, servers, settings = await self._store.run(work)
         except StoreUnavailable as error:
             if not self._outage:
                 self.log.warn("no heartbeat while the database is unavailable: {error}", error=error)
             self._outage = True
             return
         self._outage = False
-        late = self._clock.seconds() - self._last_beat > HEARTBEAT_THRESHOLD / 2
-        self._last_beat = self._clock.seconds()
+        self._recorded = views
+        late = self._clock.seconds() - self._last_beat > self._threshold / 2
+        self._written(begun, settings)
         # What held up this heartbeat has held up the others': they get the time of another one, but not for ever.
         self._gave_time = late and not self._gave_time
         if not self._gave_time:
             self._look(servers)
+        if self._heartbeats.interval is not None:
+            self._heartbeats.start(settings.heartbeat_interval)
         if not known:
             self.log.warn("the row of this server is gone; registering it again")
             await self.join()
 
     def _look(self, servers: Sequence[Server]) -> None:
-        """Judge by ages at the time of reading: while the database is away nobody may grow old and seem dead."""
-        now = self._clock.seconds()
-        up, down = set[str](), set[str]()
+        """Take over what was read."""
+        up, down, views = set[str](), set[str](), dict[ServerId, PeerView]()
         for server in servers:
-            state = server.state(now)
-            (up if state is ServerState.UP else down).update((server.address, server.name))
-            if self._states.get(server.id, state) is not state:
-                self.log.info("server {name} is now {state}", name=server.name, state=state.value)
-            self._states[server.id] = state
-        before = self._up, self._down
+            (up if server.state is ServerState.UP else down).update((server.address, server.name))
+            view, before = self._view(server), self._views.get(server.id)
+            if before is not None and before.state is not view.state:
+                self.log.info("server {name} is now {state}", name=server.name, state=view.state.value)
+            views[server.id] = view
+        self._views = views
+        known = self._up, self._down
         self._up, self._down = frozenset(up), frozenset(down - up)
-        if (self._up, self._down) != before:
+        if (self._up, self._down) != known:
             for changed in self._observers:
                 changed()
+
+    def _view(self, server: Server) -> PeerView:
+        known = self._views.get(server.id)
+        if known is not None and (known.state, known.run_id) == (server.state, server.run_id):
+            return known
+        return PeerView(state=server.state, run_id=server.run_id, since=server.heartbeat + server.age)
+
+    def _written(self, begun: float, settings: Settings) -> None:
+        """Note a heartbeat: it is as old as the moment in which it was begun, at most."""
+        now = self._clock.seconds()
+        if self._last_written and now - self._last_written > self._threshold / 2:
+            self._steady_since = now
+        self._last_written, self._last_beat = begun, now
+        self._threshold = settings.heartbeat_threshold

@@ -22,7 +22,7 @@ from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.outcomes import Outcome, not_carried_out, unknown
 from cloudlb.agents.reconciliation import Reconciliation
 from cloudlb.cluster.membership import Membership
-from cloudlb.domain.models import Job, Server, ServerId, ServerState
+from cloudlb.domain.models import Job, Server, ServerId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.net.periodic import Periodic
 
@@ -79,31 +79,32 @@ class Orphans:
 
     async def look(self) -> None:
         """End the jobs of servers that are down, and those that are past their deadline."""
-        now, own = self._clock.seconds(), self._membership.own
+        now, own, steady = self._clock.seconds(), self._membership.own, self._membership.steady
 
         def find(txn: Transaction) -> tuple[dict[ServerId, Server], list[Job], list[Job]]:
             servers = txn.servers.all()
-            down = {s.id: s for s in servers if s.state(now) is ServerState.DOWN and s.id != own.id}
+            down = {s.id: s for s in servers if steady and not s.alive and s.id != own.id}
             return down, txn.jobs.running(down, _AT_ONCE) if down else [], txn.jobs.overdue(now, _AT_ONCE)
 
         try:
             down, running, overdue = await self._store.read(find)
             late = unknown("its server did not end it in time")
             ends = {job.uuid: late for job in overdue if not self._jobs.holds(job.uuid)}
-            await self._end(ends | self._ends([_of_other(job, down[job.server_id]) for job in running]))
+            now = self._clock.seconds()
+            await self._end(ends | self._ends([_of_other(job, down[job.server_id], now) for job in running]))
         except StoreUnavailable as error:
             self.log.warn("jobs of servers that are gone wait for the database: {error}", error=error)
 
     async def look_at_own(self) -> None:
         """End jobs that this server took before it started, and those that it never heard of."""
-        own = self._membership.own
+        own, started = self._membership.own, self._membership.started
         try:
             running = await self._store.read(lambda txn: txn.jobs.running([own.id], _AT_ONCE))
             commands = [job for job in running if job.command == COMMAND and not self._jobs.holds(job.uuid)]
             lost = [job for job in commands if job.uuid in self._unclaimed]
-            lost += [job for job in running if job.command != COMMAND and job.created < own.started]
+            lost += [job for job in running if job.command != COMMAND and job.created < started]
             self._unclaimed = {job.uuid for job in commands}
-            await self._end(self._ends([_of_own(job, own) for job in lost]))
+            await self._end(self._ends([_of_own(job, own, started) for job in lost]))
         except StoreUnavailable as error:
             self.log.warn("lost jobs wait for the database: {error}", error=error)
 
@@ -129,12 +130,14 @@ class Orphans:
         self.log.info("ended {count} jobs of servers that are gone", count=len(ended))
 
 
-def _of_other(job: Job, server: Server) -> _Orphan:
-    died = server.stopped if server.stopped is not None else server.heartbeat
+def _of_other(job: Job, server: Server, now: float) -> _Orphan:
+    # By this server's clock, which what it hears from agents is stamped with.
+    heartbeat = now - server.age
+    died = heartbeat if server.stopped is None else heartbeat + (server.stopped - server.heartbeat)
     return _Orphan(job, died, f"server {server.name} died")
 
 
-def _of_own(job: Job, own: Server) -> _Orphan:
-    if job.created < own.started:
-        return _Orphan(job, own.started, f"server {own.name} died, and has started again")
+def _of_own(job: Job, own: Server, started: float) -> _Orphan:
+    if job.created < started:
+        return _Orphan(job, started, f"server {own.name} died, and has started again")
     return _Orphan(job, job.created, f"server {own.name} has lost it")

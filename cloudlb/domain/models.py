@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.resource_state import ResourceState
+from cloudlb.domain.server_state import ServerState
 
 HostId = NewType("HostId", int)
 ServerId = NewType("ServerId", int)
@@ -22,19 +23,6 @@ Session = NewType("Session", int)
 ZoneId = NewType("ZoneId", int)
 PodId = NewType("PodId", int)
 ClusterId = NewType("ClusterId", int)
-
-
-HEARTBEAT_INTERVAL = 1.5
-"""Seconds between the heartbeats of a management server."""
-HEARTBEAT_THRESHOLD = 7.5
-"""Seconds without a heartbeat after which a server counts as Down: four lost in a row, and then some."""
-
-
-class ServerState(Enum):
-    """A management server as its peers see it."""
-
-    UP = "Up"
-    DOWN = "Down"
 
 
 @frozen(kw_only=True)
@@ -163,8 +151,22 @@ class Transition:
 
 
 @frozen(kw_only=True)
+class PeerView:
+    """How one management server sees another."""
+
+    state: ServerState
+    run_id: int
+    """Of the life in which it saw it."""
+    since: float
+    """When it saw the state for the first time."""
+
+
+@frozen(kw_only=True)
 class Server:
-    """A management server's row."""
+    """A management server's row, and what follows from it at the moment of reading.
+
+    All of its times, and the age, are by the clock of the database, which is the same for every server.
+    """
 
     id: ServerId
     uuid: str
@@ -172,14 +174,24 @@ class Server:
     address: str
     port: int
     version: str
+    run_id: int
+    """Grows with each start; under the time of the start in milliseconds it never is."""
     started: float
     heartbeat: float
     stopped: float | None = None
+    recorded: ServerState = ServerState.UP
+    """What stands in the row: never Down."""
+    age: float = 0.0
+    """Seconds since the heartbeat."""
+    alive: bool = True
+    """The heartbeat is not older than ``cluster.heartbeat.threshold``, and no clean stop came after it."""
+    peers: Mapping[ServerId, PeerView] = field(factory=dict)
+    """Its own account of the others."""
 
-    def state(self, now: float) -> ServerState:
-        """Up while the last heartbeat is recent and no clean stop came after it."""
-        stopped = self.stopped is not None and self.stopped >= self.heartbeat
-        return ServerState.DOWN if stopped or now - self.heartbeat > HEARTBEAT_THRESHOLD else ServerState.UP
+    @property
+    def state(self) -> ServerState:
+        """Of one that lives, what it is about to do."""
+        return self.recorded if self.alive else ServerState.DOWN
 
     def answers_to(self, address: str) -> bool:
         """Tell whether an address of ``host`` means this server."""

@@ -21,6 +21,7 @@ from cloudlb.domain.models import (
     Job,
     JobStatus,
     Message,
+    PeerView,
     Pod,
     PodId,
     Server,
@@ -29,6 +30,7 @@ from cloudlb.domain.models import (
     ZoneId,
 )
 from cloudlb.domain.record_ports import AlertRows, EventRows, InvestigationRows
+from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import Settings
 
 __all__ = [
@@ -75,28 +77,36 @@ class StoreUnavailable(Exception):
 
 
 class ServerRows(Protocol):
-    """Management servers."""
+    """Management servers. The time is the database's: no clock of a server is asked."""
 
-    def register(
-        self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId, now: float
-    ) -> Server:
+    def register(self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId) -> Server:
         """The row of the server of this name, made with ``candidate_id`` if new; started and heartbeat are now.
+
+        Its run id is greater than before, and its state is what the table makes of a start.
 
         Raises:
             AlreadyExists: another server has the candidate's id.
         """
         ...
 
-    def heartbeat(self, server_id: ServerId, now: float) -> bool:
+    def heartbeat(self, server_id: ServerId) -> bool:
         """Stamp the row; False if it is gone."""
         ...
 
-    def stop(self, server_id: ServerId, now: float) -> None:
+    def stop(self, server_id: ServerId) -> None:
         """Record a clean stop."""
         ...
 
+    def change_state(self, server_id: ServerId, event: ServerEvent) -> ServerState | None:
+        """Take a step of the table, from what is in the row; what is there then, None if there is no such step."""
+        ...
+
+    def record_peers(self, server_id: ServerId, peers: Mapping[ServerId, PeerView]) -> None:
+        """Write how a server sees the others."""
+        ...
+
     def all(self) -> list[Server]:
-        """Every server, ordered by name."""
+        """Every server, ordered by name, judged by the threshold in force."""
         ...
 
 

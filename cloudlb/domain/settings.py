@@ -62,6 +62,8 @@ INVESTIGATORS_ORDER = "ha.investigators.order"
 INVESTIGATOR_TIMEOUT = "ha.investigator.timeout"
 INVESTIGATION_TIMEOUT = "ha.investigation.timeout"
 INVESTIGATE_RETRY_INTERVAL = "investigate.retry.interval"
+HEARTBEAT_INTERVAL = "cluster.heartbeat.interval"
+HEARTBEAT_THRESHOLD = "cluster.heartbeat.threshold"
 DIRECT_AGENT_LOAD_SIZE = "direct.agent.load.size"
 DIRECT_AGENT_SCAN_INTERVAL = "direct.agent.scan.interval"
 EVENT_PURGE_DELAY = "event.purge.delay"
@@ -181,6 +183,23 @@ SETTINGS: Mapping[str, Setting] = {
             description="Seconds after which a host that was lost, and is Disconnected still, is investigated again.",
             type="Number",
             check=checks.whole(1, most=86_400),
+        ),
+        Setting(
+            name=HEARTBEAT_INTERVAL,
+            default="1500",
+            category="Advanced",
+            description="Milliseconds between the heartbeats of a management server in the database.",
+            type="Number",
+            check=checks.whole(100, most=60_000, unit="milliseconds"),
+        ),
+        Setting(
+            name=HEARTBEAT_THRESHOLD,
+            default="7500",
+            category="Advanced",
+            description="Milliseconds without a heartbeat after which the others call a management server Down, and "
+            "after which it gives up its agents if others take them; never less than three intervals.",
+            type="Number",
+            check=checks.whole(1000, most=3_600_000, unit="milliseconds"),
         ),
         Setting(
             name=DIRECT_AGENT_LOAD_SIZE,
@@ -340,6 +359,16 @@ class Settings:
     def investigate_retry_interval(self) -> int:
         """Seconds after which a lost host is investigated again."""
         return int(self.value(INVESTIGATE_RETRY_INTERVAL))
+
+    @property
+    def heartbeat_interval(self) -> float:
+        """Seconds between the heartbeats of a server."""
+        return int(self.value(HEARTBEAT_INTERVAL)) / 1000
+
+    @property
+    def heartbeat_threshold(self) -> float:
+        """Seconds without a heartbeat after which a server is Down: two lost in a row prove nothing."""
+        return max(int(self.value(HEARTBEAT_THRESHOLD)) / 1000, 3 * self.heartbeat_interval)
 
     @property
     def direct_load_size(self) -> int:

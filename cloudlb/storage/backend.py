@@ -52,6 +52,10 @@ class Backend(Protocol):
         """What calls ``heard`` after each commit that put messages on the bus; None if the database does not tell."""
         ...
 
+    def time(self, connection: Connection) -> float:
+        """Seconds since the epoch, by the clock of the machine that the database is on."""
+        ...
+
     def lock_schema(self, connection: Connection) -> None:
         """Keep other upgrades of the schema out until the transaction ends."""
         ...

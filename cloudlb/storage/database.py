@@ -7,6 +7,7 @@ makes it wait, so a long listing delays no admission.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -39,6 +40,7 @@ class Database:
         writer: Executor,
         reader: Executor,
         new_uuid: Callable[[], UUID] = uuid4,
+        clock: Callable[[], float] | None = None,
         reactor: Any = None,
     ) -> None:
         """Prepare; nothing is opened before :meth:`start`.
@@ -48,6 +50,7 @@ class Database:
             writer: runs one piece of work at a time.
             reader: may run several.
             new_uuid: makes the uuids of new rows.
+            clock: tells the seconds since the epoch in place of the database's own clock.
             reactor: IReactorTime and IReactorFDSet, to hear from the database when others put messages on the bus; None
                 to do without.
 
@@ -61,6 +64,7 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._new_uuid = new_uuid
+        self._clock = clock
         self._write_engine = self._backend.open(connections=writer.size, writing=True)
         self._read_engine = self._backend.open(connections=reader.size, writing=False)
         self._watch = None if reactor is None else self._backend.watch(reader, reactor, self._heard)
@@ -131,7 +135,8 @@ class Database:
         with engine.connect() as connection:
             if alone and engine is self._write_engine:
                 self._backend.make_others_wait(connection)
-            transaction = SqlTransaction(connection, self._new_uuid)
+            clock = self._clock or partial(self._backend.time, connection)
+            transaction = SqlTransaction(connection, self._new_uuid, clock)
             result = work(transaction)
             transaction.bus.flush()
             try:

@@ -35,6 +35,7 @@ _SCHEMA_LOCK = 0x636C6F75646C6201
 """Advisory lock of whoever upgrades the schema: "cloudlb" and a number."""
 _LOCK_SCHEMA = text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 # Waiting for an advisory lock takes a query, and with it the snapshot.
+_TIME = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 _SEE_COMMITS = text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 _LOCK_TABLES = text(f"LOCK TABLE {', '.join(sorted(metadata.tables))} IN EXCLUSIVE MODE")
 
@@ -110,6 +111,10 @@ class PostgresDatabase:
     def watch(self, executor: Executor, reactor: Any, heard: Callable[[], object]) -> Notifications:
         """What hears of every server's messages."""
         return Notifications(self._listen, executor, reactor, heard)
+
+    def time(self, connection: Connection) -> float:
+        """Of this moment, not of the transaction's beginning."""
+        return float(connection.scalar(_TIME))
 
     def lock_schema(self, connection: Connection) -> None:
         """Wait for other upgrades, and see what they have done."""

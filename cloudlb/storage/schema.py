@@ -128,6 +128,10 @@ management_server = Table(
     Column("started", Float, nullable=False),
     Column("heartbeat", Float, nullable=False),
     Column("stopped", Float),
+    Column("run_id", BigInteger, nullable=False, server_default="0"),
+    # Its own intent; whether it is Down stands nowhere.
+    Column("state", String(32), nullable=False, server_default="Up"),
+    Column("peers", JSON, nullable=False, server_default="{}"),
 )
 
 configuration = Table(

@@ -1,59 +1,111 @@
-"""Management servers and their heartbeats."""
+"""Management servers and their heartbeats, all by the clock of the database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cloudlb.domain.models import Server, ServerId
+from cloudlb.domain.models import PeerView, Server, ServerId
 from cloudlb.domain.ports import AlreadyExists
+from cloudlb.domain.server_state import SERVER_TABLE, ServerEvent, ServerState
 from cloudlb.storage.schema import management_server
+from cloudlb.storage.settings import SettingTable
 
 _COLUMNS = tuple(management_server.c)
 _ALL = select(*_COLUMNS).order_by(management_server.c.name)
-_REGISTER = update(management_server).where(management_server.c.name == bindparam("of_name")).returning(*_COLUMNS)
+_NAMED = select(*_COLUMNS).where(management_server.c.name == bindparam("of_name"))
+_STATE = select(management_server.c.state).where(management_server.c.id == bindparam("of_id"))
 _CREATE = insert(management_server).returning(*_COLUMNS)
-_STAMP = update(management_server).where(management_server.c.id == bindparam("of_id"))
+_WRITE = update(management_server).where(management_server.c.id == bindparam("of_id"))
+_STEP = _WRITE.where(management_server.c.state == bindparam("before"))
 
 
 class ServerTable:
     """Implements the port ``ServerRows``."""
 
-    def __init__(self, connection: Connection, new_uuid: Callable[[], UUID]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        new_uuid: Callable[[], UUID],
+        settings: SettingTable,
+        clock: Callable[[], float],
+    ) -> None:
         self._connection = connection
         self._new_uuid = new_uuid
+        self._settings = settings
+        self._clock = clock
 
-    def register(
-        self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId, now: float
-    ) -> Server:
+    def register(self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId) -> Server:
         """Find or make the row of a server that starts."""
+        now, threshold = self._clock(), self._settings.load().heartbeat_threshold
         values = {"address": address, "port": port, "version": version, "started": now, "heartbeat": now}
-        row = self._connection.execute(_REGISTER, {**values, "stopped": None, "of_name": name}).first()
-        if row is None:
-            identity = {"id": candidate_id, "uuid": str(self._new_uuid()), "name": name}
-            try:
-                with self._connection.begin_nested():
-                    row = self._connection.execute(_CREATE, {**identity, **values}).one()
-            except IntegrityError as error:
-                raise AlreadyExists(f"another server has the id {candidate_id} already") from error
-        return _server(row)
+        run_id = int(now * 1000)
+        known = self._connection.execute(_NAMED, {"of_name": name}).mappings().first()
+        if known is not None:
+            state = SERVER_TABLE[ServerState(known["state"]), ServerEvent.START].value
+            run_id = max(run_id, known["run_id"] + 1)
+            changed = {**values, "stopped": None, "run_id": run_id, "state": state, "peers": {}}
+            self._connection.execute(_WRITE, {**changed, "of_id": known["id"]})
+            return self._server({**known, **changed}, now, threshold)
+        row = {
+            **values,
+            "id": candidate_id,
+            "uuid": str(self._new_uuid()),
+            "name": name,
+            "run_id": run_id,
+            "state": ServerState.UP.value,
+            "peers": {},
+        }
+        try:
+            with self._connection.begin_nested():
+                return self._server(self._connection.execute(_CREATE, row).mappings().one(), now, threshold)
+        except IntegrityError as error:
+            raise AlreadyExists(f"another server has the name {name} or the id {candidate_id} already") from error
 
-    def heartbeat(self, server_id: ServerId, now: float) -> bool:
+    def heartbeat(self, server_id: ServerId) -> bool:
         """Stamp the row."""
-        return self._connection.execute(_STAMP, {"of_id": server_id, "heartbeat": now}).rowcount == 1
+        return self._connection.execute(_WRITE, {"of_id": server_id, "heartbeat": self._clock()}).rowcount == 1
 
-    def stop(self, server_id: ServerId, now: float) -> None:
+    def stop(self, server_id: ServerId) -> None:
         """Record a clean stop."""
-        self._connection.execute(_STAMP, {"of_id": server_id, "stopped": now})
+        self._connection.execute(_WRITE, {"of_id": server_id, "stopped": self._clock()})
+
+    def change_state(self, server_id: ServerId, event: ServerEvent) -> ServerState | None:
+        """Take a step of the table."""
+        found = self._connection.scalar(_STATE, {"of_id": server_id})
+        after = None if found is None else SERVER_TABLE.get((ServerState(found), event))
+        if after is None:
+            return None
+        values = {"of_id": server_id, "before": found, "state": after.value}
+        return after if self._connection.execute(_STEP, values).rowcount == 1 else None
+
+    def record_peers(self, server_id: ServerId, peers: Mapping[ServerId, PeerView]) -> None:
+        """Replace a server's account of its peers."""
+        written = {str(peer): [view.state.value, view.run_id, view.since] for peer, view in peers.items()}
+        self._connection.execute(_WRITE, {"of_id": server_id, "peers": written})
 
     def all(self) -> list[Server]:
         """Every server, ordered by name."""
-        return [_server(row) for row in self._connection.execute(_ALL)]
+        now, threshold = self._clock(), self._settings.load().heartbeat_threshold
+        return [self._server(row, now, threshold) for row in self._connection.execute(_ALL).mappings()]
 
-
-def _server(row: Sequence[Any]) -> Server:
-    return Server(**{column.name: value for column, value in zip(_COLUMNS, row, strict=True)})
+    @staticmethod
+    def _server(row: Mapping[Any, Any], now: float, threshold: float) -> Server:
+        age = max(0.0, now - row["heartbeat"])
+        stopped = row["stopped"] is not None and row["stopped"] >= row["heartbeat"]
+        values = {column.name: row[column.name] for column in _COLUMNS if column.name not in ("state", "peers")}
+        peers: Mapping[str, Sequence[Any]] = row["peers"] or {}
+        return Server(
+            **values,
+            recorded=ServerState(row["state"]),
+            age=age,
+            alive=not stopped and age <= threshold,
+            peers={
+                ServerId(int(peer)): PeerView(state=ServerState(state), run_id=run_id, since=since)
+                for peer, (state, run_id, since) in peers.items()
+            },
+        )

@@ -12,6 +12,9 @@ from sqlalchemy.pool import QueuePool
 
 from cloudlb.storage.backend import BUSY_TIMEOUT, UnsupportedDatabase
 
+# The day is Julian; 86,400 s make one.
+_TIME = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+
 
 class SqliteFile:
     """Implements ``Backend``."""
@@ -81,6 +84,10 @@ class SqliteFile:
 
     def watch(self, executor: object, reactor: object, heard: object) -> None:
         """SQLite tells nobody."""
+
+    def time(self, connection: Connection) -> float:
+        """The machine's, which all its servers share, in milliseconds."""
+        return float(connection.exec_driver_sql(_TIME).scalar_one())
 
     def lock_schema(self, connection: Connection) -> None:
         """The transaction has the write lock already."""

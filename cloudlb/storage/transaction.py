@@ -22,14 +22,14 @@ from cloudlb.storage.topology import TopologyTable
 class SqlTransaction:
     """Implements the port ``Transaction``; of no use once its connection is given back."""
 
-    def __init__(self, connection: Connection, new_uuid: Callable[[], UUID]) -> None:
+    def __init__(self, connection: Connection, new_uuid: Callable[[], UUID], clock: Callable[[], float]) -> None:
         self.topology = TopologyTable(connection, new_uuid)
         self.events = EventTable(connection, new_uuid)
         self.alerts = AlertTable(connection, new_uuid)
         self.investigations = InvestigationTable(connection)
         self.hosts = HostTable(connection, new_uuid, self.topology, self.events)
-        self.servers = ServerTable(connection, new_uuid)
         self.settings = SettingTable(connection)
+        self.servers = ServerTable(connection, new_uuid, self.settings, clock)
         self.accounts = AccountTable(connection, new_uuid)
         self.jobs = JobTable(connection, new_uuid)
         self.bus = BusTable(connection)

@@ -130,7 +130,12 @@ class ServerFixture:
         self.links: list[FakeLink] = []
         self.reactor = MemoryReactorClock()
         self.reactor.advance(1_000_000)
-        self.database = Database(f"sqlite:///{file}", writer=InlineExecutor(), reader=InlineExecutor())
+        self.database = Database(
+            f"sqlite:///{file}",
+            writer=InlineExecutor(),
+            reader=InlineExecutor(),
+            clock=self.reactor.seconds,
+        )
         if new:
             self.database.run(_found)
         for name, value in settings.items():

@@ -27,11 +27,11 @@ from cloudlb.agents.requests import Parcel
 from cloudlb.agents.statuses import Statuses
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.domain.host_status import HostEvent, HostStatus
-from cloudlb.domain.models import HEARTBEAT_THRESHOLD, Cluster, DirectResource, Host, HostFacts, HostId, ServerId
+from cloudlb.domain.models import Cluster, DirectResource, Host, HostFacts, HostId, ServerId
 from cloudlb.domain.ports import Location, Transaction
 from cloudlb.domain.record_ports import AlertFilter, EventFilter
 from cloudlb.domain.resource_state import ResourceEvent
-from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE, DIRECT_AGENT_SCAN_INTERVAL
+from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE, DIRECT_AGENT_SCAN_INTERVAL, Settings
 from cloudlb.resource.interface import StartupCommand, StartupRoutingCommand
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
@@ -161,7 +161,7 @@ class Side:
 
     def __init__(self, clock: Clock, url: str, number: int) -> None:
         self.clock = clock
-        self.database = Database(url, writer=InlineExecutor(), reader=InlineExecutor())
+        self.database = Database(url, writer=InlineExecutor(), reader=InlineExecutor(), clock=clock.seconds)
         self.bus = DatabaseBus(self.database, clock)
         self.database.on_publish = self.bus.wake
         self.settings = LiveSettings(self.database, self.bus, clock)
@@ -195,15 +195,9 @@ class Side:
     async def start(self) -> None:
         """Join and look."""
         await self.database.start()
-        now = self.clock.seconds()
         await self.database.run(
             lambda txn: txn.servers.register(
-                name=f"s{self.id}",
-                address=f"10.0.0.{self.id}",
-                port=8250,
-                version="1",
-                candidate_id=self.id,
-                now=now,
+                name=f"s{self.id}", address=f"10.0.0.{self.id}", port=8250, version="1", candidate_id=self.id
             )
         )
         await self.bus.start()
@@ -212,8 +206,7 @@ class Side:
 
     def beat(self) -> None:
         """Show that the server lives."""
-        now = self.clock.seconds()
-        self.database.run(lambda txn: txn.servers.heartbeat(self.id, now))
+        self.database.run(lambda txn: txn.servers.heartbeat(self.id))
 
     def die(self) -> None:
         """Stop without a word: nothing that it does reaches the database."""
@@ -390,7 +383,7 @@ class DirectHostsTests(SynchronousTestCase):
         first, second = self.sides
         self.assertEqual(6, len(first.connected) + len(second.connected))
         first.die()
-        self.advance(SCAN + HEARTBEAT_THRESHOLD + 2)
+        self.advance(SCAN + Settings().heartbeat_threshold + 2)
         names = {f"h{number}" for number in range(6)}
         self.assertEqual(names, set(second.connected))
         self.assertEqual({2}, {self.host(name).server_id for name in names})

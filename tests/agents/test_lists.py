@@ -39,10 +39,9 @@ class ListTests(SynchronousTestCase):
 
     def register(self, server_id: ServerId, address: str) -> None:
         """Give another server a row with a fresh heartbeat."""
-        now = self.fixture.reactor.seconds()
         work: Deferred[Server] = self.fixture.database.run(
             lambda txn: txn.servers.register(
-                name=address, address=address, port=8250, version="0", candidate_id=server_id, now=now
+                name=address, address=address, port=8250, version="0", candidate_id=server_id
             )
         )
         self.successResultOf(work)

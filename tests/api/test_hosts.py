@@ -16,7 +16,7 @@ class HostTests(ApiTestCase):
         self.add_site()
         self.other = self.stored(
             lambda txn: txn.servers.register(
-                name="beta", address="127.0.0.2", port=8250, version="0.1.0", candidate_id=ServerId(77), now=NOW
+                name="beta", address="127.0.0.2", port=8250, version="0.1.0", candidate_id=ServerId(77)
             )
         )
         self.add_host("a")
@@ -151,7 +151,7 @@ class JobTests(ApiTestCase):
 
     def test_no_agent_to_reconnect(self) -> None:
         """The job fails at once, with the code in both places and the reason."""
-        self.stored(lambda txn: txn.servers.stop(self.membership.own.id, NOW))
+        self.stored(lambda txn: txn.servers.stop(self.membership.own.id))
         failed = self.call("queryAsyncJobResult", **self.call("reconnectHost", id="1"))
         self.assertEqual(2, failed["jobstatus"])
         self.assertEqual(failed["jobresultcode"], failed["jobresult"]["errorcode"])

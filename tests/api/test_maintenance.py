@@ -165,7 +165,7 @@ class MaintenanceTests(HostStateTestCase):
 
     def test_prepare_a_host_of_a_dead_server(self) -> None:
         """Its row says Up, which nobody has had the time to change."""
-        self.stored(lambda txn: txn.servers.stop(self.membership.own.id, NOW))
+        self.stored(lambda txn: txn.servers.stop(self.membership.own.id))
         self.assertEqual(2, self.job("prepareHostForMaintenance")["jobstatus"])
         self.assertEqual("Enabled", self.state)
 

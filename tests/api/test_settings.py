@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cloudlb.domain.models import HEARTBEAT_THRESHOLD, ServerId
+from cloudlb.domain.models import PeerView, ServerId
+from cloudlb.domain.server_state import ServerState
+from cloudlb.domain.settings import Settings
 from tests.api.world import NOW, ApiTestCase
 
 INTERVAL = "indirect.agent.lb.check.interval"
@@ -120,11 +122,13 @@ class ServerTests(ApiTestCase):
 
     def test_states(self) -> None:
         """A server without heartbeats is Down, by the age of the last."""
+        self.clock.rightNow -= 60
         self.stored(
             lambda txn: txn.servers.register(
-                name="beta", address="::1", port=8250, version="0.0.9", candidate_id=ServerId(5), now=NOW - 60
+                name="beta", address="::1", port=8250, version="0.0.9", candidate_id=ServerId(5)
             )
         )
+        self.clock.rightNow += 60
         servers = {item["name"]: item for item in self.call("listManagementServers")["managementserver"]}
         self.assertEqual(("Up", "Down"), (servers["alpha"]["state"], servers["beta"]["state"]))
         beta = servers["beta"]
@@ -138,8 +142,39 @@ class ServerTests(ApiTestCase):
             self.assertEqual([beta], self.call("listManagementServers", **{key: value})["managementserver"])
         self.assertIn("parameter id:", self.refused("listManagementServers", id="6"))
 
+    def test_peers(self) -> None:
+        """How each sees the others, beside how they are; only for who asks."""
+        (server,) = self.call("listManagementServers")["managementserver"]
+        self.assertNotIn("peers", server)
+        beta = self.stored(
+            lambda txn: txn.servers.register(
+                name="beta", address="::1", port=8251, version="0.0.9", candidate_id=ServerId(5)
+            )
+        )
+        view = PeerView(state=ServerState.DOWN, run_id=7, since=NOW - 60)
+        own = self.membership.own.id
+        self.stored(lambda txn: txn.servers.record_peers(own, {beta.id: view, ServerId(99): view}))
+        alpha, beta_shown = self.call("listManagementServers", peers="true")["managementserver"]
+        self.assertEqual(
+            [
+                {
+                    "state": "Down",
+                    "lastupdated": "2026-09-21T14:12:20+0000",
+                    "peerid": beta.uuid,
+                    "peername": "beta",
+                    "peermsid": "5",
+                    "peerrunid": "7",
+                    "peerstate": "Up",
+                    "peerserviceip": "::1",
+                    "peerserviceport": "8251",
+                }
+            ],
+            alpha["peers"],
+        )
+        self.assertEqual([], beta_shown["peers"])
+
     def test_heartbeats_end(self) -> None:
         """The same server, a little later."""
-        self.clock.rightNow += HEARTBEAT_THRESHOLD + 0.1
+        self.clock.rightNow += Settings().heartbeat_threshold + 0.1
         (server,) = self.call("listManagementServers")["managementserver"]
         self.assertEqual("Down", server["state"])

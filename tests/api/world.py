@@ -93,7 +93,10 @@ class ApiTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW)
         database = self.database = Database(
-            new_database(Path(self.mktemp())), writer=InlineExecutor(), reader=InlineExecutor()
+            new_database(Path(self.mktemp())),
+            writer=InlineExecutor(),
+            reader=InlineExecutor(),
+            clock=self.clock.seconds,
         )
         bus = DatabaseBus(database, self.clock)
         database.on_publish = bus.wake

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.domain.models import ServerState
+from cloudlb.domain.models import Server
+from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.server_state import ServerEvent, ServerState
+from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD
 from tests.agents.server import ServerFixture
 
 
@@ -22,8 +25,12 @@ class MembershipTests(SynchronousTestCase):
 
     def states(self) -> dict[str, ServerState]:
         """As listManagementServers shows them."""
-        servers = self.successResultOf(Deferred.fromCoroutine(self.first.server.membership.servers()))
-        return {server.name: state for server, state in servers}
+        return {server.name: server.state for server in self.rows()}
+
+    def rows(self) -> list[Server]:
+        """Of all servers."""
+        rows: list[Server] = self.successResultOf(self.first.database.read(lambda txn: txn.servers.all()))
+        return rows
 
     def test_servers_that_beat_are_up(self) -> None:
         """Each sees itself and the other."""
@@ -68,6 +75,54 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual((again.server.membership.own.id, again.server.membership.own.uuid), (before.id, before.uuid))
         self.assertTrue(0 < before.id < 2**48)
         again.stop()
+
+    def test_live_settings(self) -> None:
+        """The interval and the threshold count from the next heartbeat on."""
+        for name, value in ((HEARTBEAT_INTERVAL, "10000"), (HEARTBEAT_THRESHOLD, "60000")):
+            self.first.set(name, value)
+        self.first.advance(59)
+        row = next(row for row in self.rows() if row.name == "127.0.0.1")
+        self.assertTrue(1.5 < row.age < 10, row.age)
+        self.assertTrue(self.first.server.membership.is_alive("127.0.0.2"))
+        self.first.advance(12)
+        self.assertFalse(self.first.server.membership.is_alive("127.0.0.2"))
+        self.second.stop()
+
+    def test_a_server_that_is_about_to_be_emptied(self) -> None:
+        """Lives, and is to be avoided."""
+        own = self.second.server.membership.own.id
+        self.second.database.run(lambda txn: txn.servers.change_state(own, ServerEvent.PREPARE_FOR_MAINTENANCE))
+        self.first.advance(1.6)
+        self.assertEqual(self.states()["127.0.0.2"], ServerState.PREPARING_FOR_MAINTENANCE)
+        self.assertFalse(self.first.server.membership.is_alive("127.0.0.2"))
+        self.assertEqual(self.first.server.membership.avoid(("127.0.0.2",)), ("127.0.0.2",))
+        self.second.stop()
+
+    def test_what_it_sees_of_the_others(self) -> None:
+        """Is in its own row, with the moment of the last change, and is not written again while nothing changes."""
+        self.first.advance(6)
+        peer = self.second.server.membership.own.id
+        row = next(row for row in self.rows() if row.name == "127.0.0.1")
+        self.assertEqual((row.peers[peer].state, row.peers[peer].run_id), (ServerState.UP, 1_000_000_000))
+        self.first.advance(30)
+        view = next(row for row in self.rows() if row.name == "127.0.0.1").peers[peer]
+        self.assertIs(view.state, ServerState.DOWN)
+        self.assertTrue(7.5 <= view.since - 1_000_000 <= 9.5, view.since)
+        self.second.stop()
+
+    def test_cut_off(self) -> None:
+        """From the threshold on, if it cannot write; a heartbeat ends it."""
+        membership = self.first.server.membership
+        run = self.first.database.run
+        self.first.database.run = lambda work: fail(StoreUnavailable("gone"))  # type: ignore[method-assign]
+        self.first.advance(7)
+        self.assertFalse(membership.cut_off)
+        self.first.advance(2)
+        self.assertTrue(membership.cut_off)
+        self.first.database.run = run  # type: ignore[method-assign]
+        self.first.advance(1.6)
+        self.assertFalse(membership.cut_off)
+        self.second.stop()
 
     def test_an_address_of_nobody_is_neither_alive_nor_avoided(self) -> None:
         """It may be a server that is about to be added."""

@@ -67,8 +67,8 @@ class StoreContract(SynchronousTestCase):
         """Open a store without any row."""
         self.store = self.open_store()
 
-    def open_store(self) -> Store:
-        """A new store, whose work is done when it returns."""
+    def open_store(self, clock: Callable[[], float] | None = None) -> Store:
+        """A new store, whose work is done when it returns, on its own time or another one."""
         raise NotImplementedError
 
     def write(self, work: Callable[[Transaction], T]) -> T:

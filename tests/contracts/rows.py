@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
+
 from cloudlb.domain.models import (
     ClusterId,
     Message,
+    PeerView,
     PodId,
     Server,
     ServerId,
-    ServerState,
     ZoneId,
 )
 from cloudlb.domain.ports import AlreadyExists, NotFound, Transaction
-from cloudlb.domain.settings import LB_CHECK_INTERVAL, PING_INTERVAL, Settings
+from cloudlb.domain.server_state import ServerEvent, ServerState
+from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract
 
 
 class ServerRowsContract(StoreContract):
-    """ServerRows."""
+    """ServerRows, on a time that the test tells."""
 
-    def register(self, name: str, candidate: ServerId, at: float, address: str = "127.0.0.1") -> Server:
+    def setUp(self) -> None:
+        """Begin at ten seconds."""
+        self.time = 10.0
+        self.store = self.open_store(lambda: self.time)
+
+    def register(self, name: str, candidate: ServerId, address: str = "127.0.0.1") -> Server:
         """Register a server."""
         return self.write(
             lambda txn: txn.servers.register(
-                name=name, address=address, port=8250, version="0.1", candidate_id=candidate, now=at
+                name=name, address=address, port=8250, version="0.1", candidate_id=candidate
             )
         )
 
+    def server(self, name: str = "one") -> Server:
+        """One server as it is read now."""
+        (found,) = (server for server in self.look(lambda txn: txn.servers.all()) if server.name == name)
+        return found
+
     def test_new_server(self) -> None:
         """A name that is new takes the candidate's id, all 48 bits of it."""
-        server = self.register("one", SERVER, 10.0)
+        server = self.register("one", SERVER)
         self.assertEqual(
             server,
             Server(
@@ -39,6 +53,7 @@ class ServerRowsContract(StoreContract):
                 address="127.0.0.1",
                 port=8250,
                 version="0.1",
+                run_id=10_000,
                 started=10.0,
                 heartbeat=10.0,
             ),
@@ -47,28 +62,104 @@ class ServerRowsContract(StoreContract):
 
     def test_known_server(self) -> None:
         """A server that starts again keeps its id and uuid, is Up at once and says where it is now."""
-        first = self.register("one", SERVER, 10.0)
-        self.write(lambda txn: txn.servers.stop(SERVER, 20.0))
-        second = self.register("one", OTHER_SERVER, 20.0, address="127.0.0.2")
+        first = self.register("one", SERVER)
+        self.time = 20.0
+        self.write(lambda txn: txn.servers.stop(SERVER))
+        second = self.register("one", OTHER_SERVER, address="127.0.0.2")
         self.assertEqual((second.id, second.uuid, second.address), (SERVER, first.uuid, "127.0.0.2"))
-        self.assertEqual((second.started, second.stopped, second.state(20.0)), (20.0, None, ServerState.UP))
+        self.assertEqual((second.started, second.stopped, second.state), (20.0, None, ServerState.UP))
+        self.assertEqual(self.look(lambda txn: txn.servers.all()), [second])
+
+    def test_run_ids(self) -> None:
+        """Each start has a greater one, also where the clock has been set back."""
+        ids = []
+        for self.time in (10.0, 20.0, 20.0, 5.0):
+            ids.append(self.register("one", SERVER).run_id)
+        self.assertEqual(ids, [10_000, 20_000, 20_001, 20_002])
 
     def test_taken_id(self) -> None:
         """Two servers never share an id, which would mix up their packets."""
-        self.register("one", SERVER, 10.0)
+        self.register("one", SERVER)
         with self.assertRaisesRegex(AlreadyExists, f"id {SERVER}"):
-            self.register("two", SERVER, 10.0)
+            self.register("two", SERVER)
         self.assertEqual(len(self.look(lambda txn: txn.servers.all())), 1)
 
     def test_heartbeat_and_stop(self) -> None:
         """Heartbeats and stops go to their own server; a row that is gone is reported."""
-        self.register("two", SERVER, 10.0)
-        self.register("one", OTHER_SERVER, 10.0)
-        self.assertTrue(self.write(lambda txn: txn.servers.heartbeat(SERVER, 11.5)))
-        self.assertFalse(self.write(lambda txn: txn.servers.heartbeat(ServerId(99), 11.5)))
-        self.write(lambda txn: txn.servers.stop(OTHER_SERVER, 12.0))
-        rows = [(s.name, s.heartbeat, s.stopped) for s in self.look(lambda txn: txn.servers.all())]
-        self.assertEqual(rows, [("one", 10.0, 12.0), ("two", 11.5, None)])
+        self.register("two", SERVER)
+        self.register("one", OTHER_SERVER)
+        self.time = 11.5
+        self.assertTrue(self.write(lambda txn: txn.servers.heartbeat(SERVER)))
+        self.assertFalse(self.write(lambda txn: txn.servers.heartbeat(ServerId(99))))
+        self.time = 12.0
+        self.write(lambda txn: txn.servers.stop(OTHER_SERVER))
+        rows = [(s.name, s.heartbeat, s.stopped, s.age) for s in self.look(lambda txn: txn.servers.all())]
+        self.assertEqual(rows, [("one", 10.0, 12.0, 2.0), ("two", 11.5, None, 0.5)])
+        self.assertEqual([self.server(name).state for name in ("one", "two")], [ServerState.DOWN, ServerState.UP])
+
+    def test_down(self) -> None:
+        """Past the threshold, whatever the row says, until the next heartbeat; never before three intervals."""
+        self.register("one", SERVER)
+        self.write(lambda txn: txn.servers.change_state(SERVER, ServerEvent.PREPARE_FOR_MAINTENANCE))
+        for threshold, interval, alive, dead in (("7500", "1500", 7.5, 7.6), ("2000", "1500", 4.5, 4.6)):
+            for name, value in ((HEARTBEAT_THRESHOLD, threshold), (HEARTBEAT_INTERVAL, interval)):
+                self.write(partial(_set, name, value))
+            self.time = 10.0 + alive
+            self.assertIs(self.server().state, ServerState.PREPARING_FOR_MAINTENANCE)
+            self.time = 10.0 + dead
+            self.assertIs(self.server().state, ServerState.DOWN)
+        self.write(lambda txn: txn.servers.heartbeat(SERVER))
+        self.assertIs(self.server().state, ServerState.PREPARING_FOR_MAINTENANCE)
+
+    def test_steps(self) -> None:
+        """Those of the table are taken, others change nothing; a start ends all but maintenance."""
+        self.register("one", SERVER)
+        events, states = ServerEvent, ServerState
+        for event, after in (
+            (events.DRAINED, None),
+            (events.PREPARE_FOR_SHUTDOWN, states.PREPARING_FOR_SHUTDOWN),
+            (events.PREPARE_FOR_MAINTENANCE, None),
+            (events.DRAINED, states.READY_TO_SHUTDOWN),
+            (events.TRIGGER_SHUTDOWN, states.SHUTTING_DOWN),
+            (events.CANCEL_SHUTDOWN, None),
+        ):
+            before = self.server().state
+            step = self.write(partial(_take, event))
+            self.assertEqual((step, self.server().state), (after, after or before))
+        self.assertIs(self.register("one", SERVER).state, states.UP)
+        self.write(lambda txn: txn.servers.change_state(SERVER, events.PREPARE_FOR_MAINTENANCE))
+        self.assertIs(self.register("one", SERVER).state, states.MAINTENANCE)
+        self.assertIsNone(self.write(lambda txn: txn.servers.change_state(ServerId(99), events.TRIGGER_SHUTDOWN)))
+
+    def test_peers(self) -> None:
+        """A server's account of the others is its last one, of its present life."""
+        self.register("one", SERVER)
+        peers = {OTHER_SERVER: PeerView(state=ServerState.DOWN, run_id=2**40, since=9.5)}
+        self.write(lambda txn: txn.servers.record_peers(SERVER, peers))
+        self.assertEqual(self.server().peers, peers)
+        self.assertEqual(self.register("one", SERVER).peers, {})
+
+
+def _set(name: str, value: str, txn: Transaction) -> None:
+    txn.settings.set(name, value, None)
+
+
+def _take(event: ServerEvent, txn: Transaction) -> ServerState | None:
+    return txn.servers.change_state(SERVER, event)
+
+
+class DatabaseTimeContract(StoreContract):
+    """ServerRows, on the time of the database."""
+
+    def test_heartbeats(self) -> None:
+        """Nobody has to tell it."""
+        self.write(lambda txn: txn.servers.register(name="one", address="a", port=1, version="0", candidate_id=SERVER))
+        # The database of the tests is on this machine.
+        before = time.time() - 0.01
+        self.write(lambda txn: txn.servers.heartbeat(SERVER))
+        (server,) = self.look(lambda txn: txn.servers.all())
+        self.assertTrue(before <= server.heartbeat <= time.time() + 0.01, (before, server.heartbeat))
+        self.assertTrue(0 <= server.age < 5 and server.alive, server)
 
 
 class SettingRowsContract(StoreContract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cloudlb.storage.database import Database
@@ -14,9 +15,11 @@ from tests.storage.sqlite import new_database
 class _OnSqlite(StoreContract):
     """Opens new SQLite databases and runs work inline."""
 
-    def open_store(self) -> Database:
+    def open_store(self, clock: Callable[[], float] | None = None) -> Database:
         """A database in a file of its own."""
-        database = Database(new_database(Path(self.mktemp())), writer=InlineExecutor(), reader=InlineExecutor())
+        database = Database(
+            new_database(Path(self.mktemp())), writer=InlineExecutor(), reader=InlineExecutor(), clock=clock
+        )
         now(database.start())
         self.addCleanup(lambda: now(database.stop()))
         return database
@@ -44,6 +47,10 @@ class HostHistories(_OnSqlite, host_histories.HostHistoriesContract):
 
 class ServerRows(_OnSqlite, rows.ServerRowsContract):
     """ServerRows on SQLite."""
+
+
+class DatabaseTime(_OnSqlite, rows.DatabaseTimeContract):
+    """The clock of SQLite."""
 
 
 class SettingRows(_OnSqlite, rows.SettingRowsContract):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.contracts import admissions, host_histories, hosts, jobs, records, rows, steps, store
@@ -14,9 +16,9 @@ class _OnPostgres(StoreContract):
 
     skip = MISSING
 
-    def open_store(self) -> Database:
+    def open_store(self, clock: Callable[[], float] | None = None) -> Database:
         """A database of its own."""
-        database = Database(new_database(self), writer=InlineExecutor(), reader=InlineExecutor())
+        database = Database(new_database(self), writer=InlineExecutor(), reader=InlineExecutor(), clock=clock)
         now(database.start())
         self.addCleanup(lambda: now(database.stop()))
         return database
@@ -44,6 +46,10 @@ class HostHistories(_OnPostgres, host_histories.HostHistoriesContract):
 
 class ServerRows(_OnPostgres, rows.ServerRowsContract):
     """ServerRows on PostgreSQL."""
+
+
+class DatabaseTime(_OnPostgres, rows.DatabaseTimeContract):
+    """The clock of PostgreSQL."""
 
 
 class SettingRows(_OnPostgres, rows.SettingRowsContract):

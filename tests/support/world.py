@@ -68,7 +68,11 @@ class ServerProcess:
         world, address = self._world, self.address
         self.machine: Machine = world.network.machine(address)
         self.database = Database(
-            world.database_url, writer=self._executor(1), reader=self._executor(4), new_uuid=world.new_uuid
+            world.database_url,
+            writer=self._executor(1),
+            reader=self._executor(4),
+            new_uuid=world.new_uuid,
+            clock=world.clock.seconds,
         )
         event.listen(
             self.database._write_engine,
@@ -232,7 +236,9 @@ class World:
         self.clock = VirtualClock()
         self.network = Network(self.clock, random.Random(self.rng.random()))
         self.database_url = new_database(folder / "cloudlb.sqlite")
-        self._own = Database(self.database_url, writer=InlineExecutor(), reader=InlineExecutor())
+        self._own = Database(
+            self.database_url, writer=InlineExecutor(), reader=InlineExecutor(), clock=self.clock.seconds
+        )
         self._properties = properties
         self.database_lag = database_lag
         addresses = [f"10.0.0.{number}" for number in range(1, servers + 1)]
