@@ -11,6 +11,7 @@ from cloudlb.api import (
     maintenance,
     new_hosts,
     out_of_band,
+    plan,
     send,
     servers,
     settings,
@@ -18,5 +19,19 @@ from cloudlb.api import (
 )
 from cloudlb.api.command import table_of
 
-TOPICS = (zones, hosts, new_hosts, maintenance, out_of_band, send, servers, settings, events, alerts, jobs, discovery)
+TOPICS = (
+    zones,
+    hosts,
+    new_hosts,
+    maintenance,
+    out_of_band,
+    send,
+    plan,
+    servers,
+    settings,
+    events,
+    alerts,
+    jobs,
+    discovery,
+)
 COMMANDS = table_of(command for topic in TOPICS for command in topic.COMMANDS)

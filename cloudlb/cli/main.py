@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "hosts": "cloudlb.cli.hosts:hosts",
     "add-host": "cloudlb.cli.add_host:add_host",
     "servers": "cloudlb.cli.servers:servers",
+    "plan": "cloudlb.cli.plan:plan",
     "send": "cloudlb.cli.send:send",
     "maintenance": "cloudlb.cli.maintenance:maintenance",
     "events": "cloudlb.cli.events:events",

@@ -29,6 +29,7 @@ COMMANDS = {
     "listManagementServers",
     "listPods",
     "listZones",
+    "plan",
     "prepareHostForMaintenance",
     "queryAsyncJobResult",
     "reconnectHost",
