@@ -22,6 +22,7 @@ from cloudlb.agents.direct_attache import THREADS, DirectAttache
 from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
+from cloudlb.agents.flapping import Flapping
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.investigation import Investigators, Means
 from cloudlb.agents.investigators import built_in
@@ -121,16 +122,7 @@ class Server(Service):
         self.second_looks = SecondLooks(database, self.settings, self.disconnection, self.investigators, reactor)
         self.overdue = Overdue(database, self.settings, self.statuses, self.second_looks, reactor)
         self.pruning = Pruning(database, self.settings, reactor)
-        self.bereaved = Bereaved(
-            database,
-            self.bus,
-            self.settings,
-            self.membership,
-            self.directory,
-            self.statuses,
-            self.disconnection,
-            reactor,
-        )
+        self.bereaved = Bereaved(database, self.settings, self.membership, self.disconnection, reactor)
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
         self.concerns = Concerns(database, self.settings, self.directory, reactor)
@@ -147,6 +139,7 @@ class Server(Service):
             self.concerns,
             self.refusals,
             Room(reactor, half_open),
+            Flapping(reactor, half_open),
             reactor,
             rng,
             max_message=config.max_message,

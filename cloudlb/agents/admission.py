@@ -1,7 +1,8 @@
 """From an accepted connection to an agent that is Up.
 
 1. The TLS handshake, under a deadline (net.link_protocol).
-2. The first Request with StartupCommands, under another; anything else before it is thrown away.
+2. The first Request with StartupCommands, under another; anything else before it is thrown away. An agent that comes
+   again and again is made to wait (`cloudlb.agents.flapping`).
 3. The certificate is held against the GUID, and the hooks are asked; a misfit is refused with a StartupAnswer whose
    result is false.
 4. StartupAnswer with host id 0, at once if there is room: the real id comes with ReadyCommand.
@@ -10,7 +11,9 @@
 7. ReadyAnswer: the host is Up.
 
 A host that moves here and is Up on another server is taken over only after step 6 was answered: whatever fails before
-that, it stays where it is, and nobody notices.
+that, it stays where it is, and nobody notices. One that is Up and has a newer link, of an agent that has lost its
+server or was started again, is taken over at step 5 and stays Up; commands wait for step 7 all the same, and where that
+does not come it is Disconnected, at the latest after READY_TIMEOUT.
 
 A refusal makes CloudStack's agent exit, so only what lasts is refused (`cloudlb.agents.refusals`). A server without
 room says so in another way (`cloudlb.agents.room`). Where the database fails in the middle, the link is closed and the
@@ -34,6 +37,7 @@ from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandError
+from cloudlb.agents.flapping import Flapping
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.introduction import Introduction, Refusal, introduce
 from cloudlb.agents.link_attache import LinkAttache
@@ -85,6 +89,7 @@ class Admission:
         concerns: Concerns,
         refusals: Refusals,
         room: Room,
+        flapping: Flapping,
         clock: IReactorTime,
         rng: random.Random,
         *,
@@ -100,6 +105,7 @@ class Admission:
         self._concerns = concerns
         self._refusals = refusals
         self._room = room
+        self._flapping = flapping
         self._clock = clock
         self._rng = rng
         self._max_message = max_message
@@ -118,7 +124,13 @@ class Admission:
             answer = StartupAnswer(result=False, details=introduction.reason)
             guid = startups[0].guid or ""
             self._refusals.refuse(link, self._response(header, -1, [answer]), guid, introduction.reason)
-        elif self._room.enter():
+        else:
+            fits = introduction
+            self._flapping.admit(link, fits.facts.guid, lambda: self._enter(link, header, fits))
+
+    def _enter(self, link: LinkProtocol, header: Header, introduction: Introduction) -> None:
+        """Find room for an agent that fits."""
+        if self._room.enter():
             self._start(link, header, introduction)
         elif link.channel.is_cloudlb:
             self._sparse_log.info("{peer} is told to come again: there is no room", peer=link.peer_address)
@@ -155,6 +167,7 @@ class Admission:
         """Drop every agent, and return when all of them are gone and no admission is under way."""
         end = self._clock.seconds() + STOP_TIMEOUT
         self._room.stop()
+        self._flapping.stop()
         for attache in list(self._attaches):
             self._disconnection.close(attache, HostEvent.MANAGEMENT_SERVER_DOWN, "the server is stopping")
         while (self._attaches or self._under_way) and self._clock.seconds() < end:
@@ -198,8 +211,7 @@ class Admission:
             )
             attache.answer(header, [answer] * len(startups))
             attache.held = introduction.held
-            # It has its host already, which is as Up as it was.
-            self._spawn(attache, self._connect(attache, evolve(introduction, transferred=True)))
+            self._spawn(attache, self._connect(attache, introduction))
 
     def lost(self, attache: LinkAttache, reason: str) -> None:
         """The link of an attache is gone."""
@@ -239,7 +251,7 @@ class Admission:
         served = True
         try:
             standing = await self._claims.standing(introduction)
-            taken = standing is None and await self._take(attache, introduction)
+            taken = standing is None and await self._take(attache, introduction, status=HostStatus.CONNECTING)
         except StoreUnavailable:
             served = False
             raise
@@ -251,8 +263,8 @@ class Admission:
             await self._finish(attache)
 
     async def _connect(self, attache: LinkAttache, introduction: Introduction) -> None:
-        """Take the host, then make its agent ready."""
-        if await self._take(attache, introduction):
+        """Take the host again, then make its agent ready anew."""
+        if await self._take(attache, introduction, status=attache.host.status):
             await self._finish(attache)
 
     async def _finish(self, attache: LinkAttache) -> None:
@@ -262,11 +274,18 @@ class Admission:
     async def _transfer(self, attache: LinkAttache, introduction: Introduction, standing: Claim) -> None:
         """Make the agent ready, then take the host: until then it is the other server's, whatever fails here."""
         attache.expect(standing.host, standing.rank)
-        if await self._make_ready(attache) and await self._take(attache, introduction):
+        if await self._make_ready(attache) and await self._take(attache, introduction, status=standing.host.status):
             await self._up(attache)
 
-    async def _take(self, attache: LinkAttache, introduction: Introduction) -> bool:
-        """Begin the session; whether it came to that."""
+    async def _take(self, attache: LinkAttache, introduction: Introduction, *, status: HostStatus) -> bool:
+        """Begin the session; whether it came to that.
+
+        Args:
+            attache: the one of the session.
+            introduction: what its agent says of the host.
+            status: what those who send commands go by meanwhile; the row's may be that of the session before.
+        """
+        anew = not attache.claimed
         claim = await self._claims.take(introduction)
         if isinstance(claim, Refused):
             self._refuse(attache, claim.reason)
@@ -274,7 +293,8 @@ class Admission:
         if claim.new:
             host = claim.host
             self._hooks.tell(lambda hook: hook.host_added(host))
-        attache.admit(claim.host, claim.rank)
+        self._flapping.began(claim.host, anew=anew)
+        attache.admit(evolve(claim.host, status=status), claim.rank)
         if not attache.connected:
             self._disconnection.lost(attache, "the link was lost while the host was admitted")
             return False

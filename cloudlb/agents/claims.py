@@ -52,7 +52,6 @@ class Claims:
             facts=introduction.facts,
             location=introduction.location,
             server_id=self.server_id,
-            transferred=introduction.transferred,
         )
         claim = await self._rows.add(row)
         return await self._current(claim) if isinstance(claim, Claim) else claim

@@ -55,7 +55,7 @@ class Concerns:
         now = self._clock.seconds()
         if attache.owns_host and now - attache.gateway_alert >= INTERVAL:
             attache.gateway_alert = now
-            subject = f"host {attache.host.facts.name} does not reach its gateway"
+            subject = f"host {attache.host.facts.name} said that it did not reach its gateway"
             self.log.warn("{subject}", subject=subject)
             spawn(self._alert(AlertType.HOST, [(attache, subject)]), self.log, "raise the alert of a gateway")
 

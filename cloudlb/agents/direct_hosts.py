@@ -210,9 +210,7 @@ class DirectHosts:
         """Begin a session; None if somebody else has."""
         introduction = _introduction(host, loaded)
         now = self._clock.seconds()
-        admission = Admission(
-            facts=introduction.facts, location=introduction.location, server_id=self.server_id, transferred=False
-        )
+        admission = Admission(facts=introduction.facts, location=introduction.location, server_id=self.server_id)
 
         def work(txn: Transaction) -> Host | Refused | None:
             row = txn.hosts.get(host.id)

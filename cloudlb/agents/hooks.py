@@ -34,7 +34,10 @@ class Hook:
         """An agent has introduced itself. May raise :class:`Refuse`."""
 
     def connected(self, host: Host) -> object:
-        """The host is Up on this server."""
+        """The host is Up on this server: told once for each session of it.
+
+        Where a session takes a host over that was Up all along, no ``disconnected`` was told before.
+        """
 
     def disconnected(self, host: Host, status: HostStatus) -> object:
         """The host has lost its agent here, and this is its status now; Down is where high availability begins."""

@@ -1,7 +1,9 @@
 """When each agent was last heard from: who is late, and what the database learns of it.
 
 Stamping is a dictionary move, and finding the late ones looks at the heads of ordered queues only, so the cost of a
-ping does not grow with the fleet. The database gets the stamps in batches.
+ping does not grow with the fleet. The database gets the stamps in batches. Each batch also finds those of its hosts
+that somebody has written off all the same, such as another server that held this one dead: what is heard is not lost,
+and they are Up again.
 
 An agent keeps the ping interval that it was told when it introduced itself, and is judged by that one; how many
 intervals it may be silent is the setting of the moment. Agents of ours that keep another interval than the setting's
@@ -19,8 +21,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.live_settings import LiveSettings
-from cloudlb.domain.models import HostId
-from cloudlb.domain.ports import Store
+from cloudlb.agents.statuses import write_changes
+from cloudlb.domain.host_status import HostEvent, HostStatus
+from cloudlb.domain.models import StatusChange, Transition
+from cloudlb.domain.ports import Store, Transaction
 from cloudlb.net.periodic import Periodic
 
 if TYPE_CHECKING:
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
     from cloudlb.agents.link_attache import LinkAttache
 
 FLUSH_INTERVAL = 10.0
-"""Seconds between the batches of last-heard stamps; how far lastpinged may lag."""
+"""Seconds between the batches of last-heard stamps; how far lastpinged may lag, and how much later than its next sign
+of life a host is Up again that was held lost."""
 CHECK_INTERVAL = 0.5
 """Seconds between looks at the queues' heads: at most so much later than its time-out an agent is found late."""
 RESTARTS_PER_CHECK = 10
@@ -49,7 +54,7 @@ class Liveness:
         self._late = late
         # One queue per ping interval, within which the order of stamps is the order of deadlines.
         self._queues: dict[int, OrderedDict[Attache, float]] = {}
-        self._unwritten: dict[HostId, float] = {}
+        self._unwritten: dict[Attache, float] = {}
         self._restarts = 0
         self._checks = Periodic(clock, "look for late agents", self.check)
         self._flushes = Periodic(clock, "write last-heard stamps", self.flush)
@@ -74,7 +79,7 @@ class Liveness:
         """An agent said something: called once for every message."""
         self.renew(attache)
         if attache.owns_host:
-            self._unwritten[attache.host.id] = self._clock.seconds()
+            self._unwritten[attache] = self._clock.seconds()
 
     def renew(self, attache: Attache) -> None:
         """Begin an agent's clock anew."""
@@ -125,11 +130,42 @@ class Liveness:
 
     async def flush(self) -> None:
         """Write the stamps gathered since the last time; kept for the next time if that fails."""
-        stamps, self._unwritten = self._unwritten, {}
-        if not stamps:
+        heard, self._unwritten = self._unwritten, {}
+        if not heard:
             return
+        # Of two sessions of a host the newer one, which was heard later and entered later.
+        stamps = {attache.host.id: at for attache, at in heard.items()}
+        # Whose links have ended meanwhile are as lost as they are written.
+        signs = {
+            attache.host.id: _sign_of_life(attache)
+            for attache in heard
+            if attache.owns_host and attache.host.status is HostStatus.UP
+        }
+        now = self._clock.seconds()
+
+        def work(txn: Transaction) -> list[Transition | None]:
+            txn.hosts.touch(stamps)
+            lost = txn.hosts.lost_since(min(stamps.values()))
+            found = [signs[host_id] for host_id in lost if host_id in signs]
+            return write_changes(txn, found, now) if found else []
+
         try:
-            await self._store.run(lambda txn: txn.hosts.touch(stamps))
+            transitions = await self._store.run(work)
         except BaseException:
-            self._unwritten = {**stamps, **self._unwritten}
+            self._unwritten = {**heard, **self._unwritten}
             raise
+        for transition in transitions:
+            if transition is not None:
+                self.log.info("host {name} is Up: it was held lost, and is heard", name=transition.name)
+
+
+def _sign_of_life(attache: Attache) -> StatusChange:
+    host = attache.host
+    assert host.server_id is not None, f"{attache} is on no server"
+    return StatusChange(
+        host_id=host.id,
+        session=host.session,
+        event=HostEvent.PING,
+        server_id=host.server_id,
+        reason="it was held lost, and its agent is heard",
+    )

@@ -1,13 +1,14 @@
 """What becomes of agents that are refused: they are told why, later and later, and it is on record.
 
 Only the refusal itself is held back, and only from whoever is refused: an agent that is welcome is not slowed down by
-another one at its address. An agent that goes on trying has one event an hour, with the number of its refusals; and
-however many agents there are, events are few, because a stranger can make up any number of GUIDs.
+another one at its address. An agent that goes on trying has one event an hour, with the number of its refusals. A
+stranger can make up any number of GUIDs: of one address a few agents have events of their own, and the others share
+one, an hour, so that they take nobody else's place; and however many addresses there are, events are few.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from attrs import define, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -28,6 +29,9 @@ INTERVAL = 10.0
 """Seconds between the batches of events."""
 MOST = 10
 """Agents that have events of their own in one batch; the others share one."""
+MOST_OF_ADDRESS = 4
+"""Agents of one address that have events of their own within AGAIN; the others share one. Not those of one certificate:
+whoever is refused for what it says has a proper one, and shows it from one address."""
 AGAIN = 3600.0
 """Seconds between the events of an agent that goes on trying."""
 MAX_WAITING = 10_000
@@ -38,7 +42,8 @@ MAX_TEXT = 300
 
 @frozen
 class _Agent:
-    guid: str
+    guid: str | None
+    """None: the other agents of the address."""
     address: str
 
 
@@ -65,6 +70,8 @@ class Refusals:
         # In the order of their events, of which there are at most MOST an INTERVAL.
         self._told: OrderedDict[_Agent, _Refusal] = OrderedDict()
         self._others = 0
+        # How many agents of an address wait or were told of, as of the last batch, and those who came since.
+        self._known: Counter[str] = Counter()
         self._sparse_log = SparseLog(clock, self.log)
         self._batches = Periodic(clock, "write refusals", self.write)
         self.server_id = ServerId(0)
@@ -99,11 +106,15 @@ class Refusals:
         agent = _Agent(_text(guid), address)
         self._sparse_log.info("{guid} at {peer} is refused: {reason}", guid=agent.guid, peer=address, reason=reason)
         refusal = self._told.get(agent) or self._waiting.get(agent)
+        if refusal is None and self._known[address] >= MOST_OF_ADDRESS:
+            agent = _Agent(None, address)
+            refusal = self._told.get(agent) or self._waiting.get(agent)
         if refusal is None:
             if len(self._waiting) >= MAX_WAITING:
                 self._others += 1
                 return
             refusal = self._waiting[agent] = _Refusal(reason)
+            self._known[address] += 1
         refusal.reason = _text(reason)
         refusal.count += 1
 
@@ -117,6 +128,7 @@ class Refusals:
         waiting, self._waiting = self._waiting, {}
         others, self._others = self._others, 0
         if not waiting and not others:
+            self._known = Counter(agent.address for agent in self._told)
             return
         own = dict(list(waiting.items())[:MOST])
         rest = others + sum(refusal.count for agent, refusal in waiting.items() if agent not in own)
@@ -131,23 +143,27 @@ class Refusals:
             self._others += others
             return
         for agent, _, count in told:
-            refusal = own[agent]
+            refusal, meanwhile = own[agent], self._waiting.pop(agent, None)
             refusal.told = now
-            refusal.count -= count
+            refusal.count += (meanwhile.count if meanwhile is not None else 0) - count
             self._told[agent] = refusal
+        self._known = Counter(agent.address for agent in (*self._told, *self._waiting))
 
     def _add_events(self, txn: Transaction, told: list[tuple[_Agent, str, int]], rest: int, now: float) -> None:
         for agent, reason, count in told:
-            host = txn.hosts.by_guid(agent.guid)
+            host = None if agent.guid is None else txn.hosts.by_guid(agent.guid)
+            who = {"address": agent.address} if agent.guid is None else {"guid": agent.guid, "address": agent.address}
             times = "" if count == 1 else f", {count} times"
+            subject = "Other agents" if agent.guid is None else f"The agent of {agent.guid}"
+            verb = "were" if agent.guid is None else "was"
             txn.events.add(
                 REFUSED,
-                f"The agent of {agent.guid} at {agent.address} was refused{times}: {reason}",
+                f"{subject} at {agent.address} {verb} refused{times}: {reason}",
                 now=now,
                 level=Level.WARN,
                 server_id=self.server_id,
                 host_id=host.id if host is not None else None,
-                details={"guid": agent.guid, "address": agent.address, "reason": reason, "count": str(count)},
+                details={**who, "reason": reason, "count": str(count)},
             )
         if rest:
             txn.events.add(
@@ -164,7 +180,7 @@ class Refusals:
         now = self._clock.seconds()
         keys = (f"guid {guid}", f"address {address}")
         for key in keys:
-            self._penalties.refused(key, now)
+            self._penalties.count(key, now)
         return max(self._penalties.delay(key, now) for key in keys)
 
     def _tell(self, held: Held, packet: bytes) -> None:

@@ -15,7 +15,11 @@ from cloudlb.net.batch import Batch
 
 _BATCH = 200
 """Most steps in one transaction: tens of milliseconds of the writer's time."""
-_ALERTS = {HostStatus.DOWN: "is down", HostStatus.ALERT: "is in alert: its agent has not come back"}
+_ALERTS = {
+    HostStatus.DOWN: "went down",
+    HostStatus.ALERT: "went into alert: its agent had not come back in time",
+}
+"""What happened, and not what is: an alert stands until it is archived, whatever becomes of the host."""
 
 
 class Statuses:

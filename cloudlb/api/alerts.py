@@ -38,15 +38,15 @@ class ListAlerts(ListArguments):
     """Which alerts."""
 
     id: Key | None = optional("the ID of the alert", related="listAlerts")
-    type: str | None = optional("list by alert type, its number", related="listAlertTypes")
+    type: str | None = optional("list by alert type, its number or its name", related="listAlertTypes")
     name: str | None = optional("list by alert name", related="listAlertTypes")
 
 
 async def _list_alerts(call: Call, arguments: ListAlerts) -> Body:
     offset, limit = recent_page(arguments)
-    alert_type = _of_type(arguments.type)
+    alert_type = _alert_type("type", arguments.type)
     if arguments.name is not None:
-        named = _of_name(arguments.name)
+        named = _alert_type("name", arguments.name)
         if alert_type not in (None, named):
             return {}
         alert_type = named
@@ -79,24 +79,16 @@ async def _list_alerts(call: Call, arguments: ListAlerts) -> Body:
     return await call.store.read(work)
 
 
-def _of_type(text: str | None) -> AlertType | None:
-    """The type of a number."""
+def _alert_type(argument: str, text: str | None) -> AlertType | None:
+    """The type of a number or a name."""
     if text is None:
         return None
     for alert_type in AlertType:
-        if text == str(alert_type.value[0]):
+        number, name = alert_type.value
+        if text.upper() in (str(number), name):
             return alert_type
-    known = ", ".join(f"{alert_type.value[0]} ({alert_type.value[1]})" for alert_type in AlertType)
-    raise invalid_parameter("type", f"{text!r} is none of {known}")
-
-
-def _of_name(text: str) -> AlertType:
-    """The type of a name."""
-    for alert_type in AlertType:
-        if text.upper() == alert_type.value[1]:
-            return alert_type
-    known = ", ".join(alert_type.value[1] for alert_type in AlertType)
-    raise invalid_parameter("name", f"{text!r} is none of {known}")
+    known = ", ".join(f"{number} ({name})" for number, name in (alert_type.value for alert_type in AlertType))
+    raise invalid_parameter(argument, f"{text!r} is none of {known}")
 
 
 @frozen(kw_only=True)
@@ -126,7 +118,7 @@ class SomeAlerts:
     """Which alerts: those that meet all that is given, of which something must be."""
 
     ids: list[str] | None = optional("the IDs of the alerts", related="listAlerts", length=_IDS_LENGTH)
-    type: str | None = optional("by alert type, its number", related="listAlertTypes")
+    type: str | None = optional("by alert type, its number or its name", related="listAlertTypes")
     startdate: Date | None = optional(f"the start of the range, included; needs enddate: {FORMS}")
     enddate: Date | None = optional(f"the end of the range, included: {FORMS}")
 
@@ -138,7 +130,7 @@ def _some(arguments: SomeAlerts) -> AlertFilter:
         raise ApiError(ErrorCode.PARAMETER, "enddate must be specified with startdate")
     return AlertFilter(
         uuids=None if arguments.ids is None else frozenset(arguments.ids),
-        alert_type=_of_type(arguments.type),
+        alert_type=_alert_type("type", arguments.type),
         after=since("startdate", arguments.startdate),
         before=until("enddate", arguments.enddate),
     )

@@ -7,32 +7,28 @@ once, whoever comes first; whether such a host lives is asked as of every host t
 dead any more when it is back.
 
 Being dead is judged by heartbeats in the database, so a server that could not reach the database for long enough counts
-as dead while its agents are well. It learns from a message what was written of its hosts, and puts it right.
+as dead while its agents are well. What was written of its hosts it puts right when it hears of them
+(:mod:`cloudlb.agents.liveness`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.live_settings import LiveSettings
-from cloudlb.agents.statuses import Statuses, write_changes
+from cloudlb.agents.statuses import write_changes
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.host_status import HostEvent, HostStatus
-from cloudlb.domain.models import Host, HostId, StatusChange, Transition
-from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
+from cloudlb.domain.models import Host, StatusChange, Transition
+from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.net.periodic import Periodic
-from cloudlb.net.spawn import spawn
 
 INTERVAL = 10.0
 """Seconds between looks."""
-BEREAVED = "host.bereaved"
-"""Hosts that became Disconnected because their server counts as dead: {"hosts": {host id: session}}."""
 _HELD = (HostStatus.CONNECTING, HostStatus.UP, HostStatus.REBALANCING)
 """Statuses of hosts that somebody has, or so they say."""
 _REASON = "its management server is dead, and its agent has not come to another one"
@@ -48,25 +44,19 @@ class Bereaved:
     def __init__(
         self,
         store: Store,
-        bus: Bus,
         settings: LiveSettings,
         membership: Membership,
-        directory: Directory,
-        statuses: Statuses,
         disconnection: Disconnection,
         clock: IReactorTime,
     ) -> None:
         self._store = store
         self._settings = settings
         self._membership = membership
-        self._directory = directory
-        self._statuses = statuses
         self._disconnection = disconnection
         self._clock = clock
         self._left_behind: list[Host] = []
         self._started = 0.0
         self._looks = Periodic(clock, "look for hosts of dead servers", self.look)
-        bus.subscribe(BEREAVED, self._bereaved)
 
     async def start(self) -> None:
         """Note whom this server has left behind by an end without farewell, before it listens; begin to look."""
@@ -99,15 +89,11 @@ class Bereaved:
             now = self._clock.seconds()
 
             def work(txn: Transaction, changes: Sequence[StatusChange] = changes, now: float = now) -> list[Transition]:
-                lost = [
+                return [
                     transition
                     for transition in write_changes(txn, changes, now)
                     if transition is not None and transition.after is not transition.before
                 ]
-                if lost:
-                    sessions = {str(one.change.host_id): one.change.session for one in lost}
-                    txn.bus.publish(BEREAVED, {"hosts": sessions}, now)
-                return lost
 
             for transition in await self._store.run(work):
                 self._disconnection.tell(batch[transition.change.host_id], transition, _REASON)
@@ -120,17 +106,6 @@ class Bereaved:
             server_id=self._membership.own.id,
             reason=_REASON,
         )
-
-    def _bereaved(self, payload: Mapping[str, Any]) -> None:
-        for host_id, session in payload["hosts"].items():
-            attache = self._directory.get(HostId(int(host_id)))
-            if attache is not None and attache.owns_host and attache.host.session == session:
-                reason = "its server was held dead and is not"
-                spawn(self._put_right(attache.host, reason), self.log, "write that a host is Up")
-
-    async def _put_right(self, host: Host, reason: str) -> None:
-        await self._statuses.change(host, HostEvent.PING, reason)
-        self.log.info("host {name} is Up: {reason}", name=host.facts.name, reason=reason)
 
 
 def _of_dead_servers(txn: Transaction, patience: float) -> list[Host]:

@@ -40,8 +40,6 @@ class Admission:
     facts: HostFacts
     location: Location
     server_id: ServerId
-    transferred: bool
-    """It moves from another server and is Up all the while."""
 
 
 @frozen(kw_only=True)
@@ -75,8 +73,8 @@ class HostRows(Protocol):
     def admit(self, admissions: Sequence[Admission], now: float) -> list[Host | Refused]:
         """For each in turn: create the host of a GUID or find it, give it to the server and count its session up.
 
-        The status takes the step AgentConnected, from Creating for a new host, and AgentTransferred for an Up host that
-        is transferred; a status that changes has its event row. The resource state takes InternalCreated, without one.
+        The status takes the step AgentTransferred where it is Up, and AgentConnected otherwise, from Creating for a new
+        host; a status that changes has its event row. The resource state takes InternalCreated, without one.
         Facts and server are the new ones.
 
         Refused, with a reason that names the thing, and changing nothing, are: an unknown zone, a pod that is not in
@@ -159,6 +157,10 @@ class HostRows(Protocol):
 
     def looked_into(self, host_id: HostId, at: float) -> None:
         """Note a look into a host, if it is lost; never moves the time back."""
+        ...
+
+    def lost_since(self, heard: float) -> list[HostId]:
+        """Hosts that are Disconnected or in Alert and were heard at that time or later."""
         ...
 
     def in_cluster(self, cluster_id: ClusterId, status: HostStatus) -> list[Host]:

@@ -4,7 +4,8 @@ The table follows CloudStack's [com.cloud.host.Status]. It departs where CloudSt
 
 - A host whose agent was lost is Disconnected, also when its pings were late or nobody could tell why, and becomes Alert
   when ``alert.wait`` is over. There it becomes Alert at once, or stays Up without an agent while nobody knows.
-- A host taken over by another session stays Up (AgentTransferred), where CloudStack's passes through Connecting.
+- A host that is Up and taken over by another session stays Up (AgentTransferred), where CloudStack's passes through
+  Connecting: it has moved, has a newer link, or is back before its loss was written.
 - Every state but Removed can be left by Remove, and Removed by Restore: a deleted host comes back only so.
 """
 
@@ -53,7 +54,7 @@ class HostEvent(Enum):
     WAITED_TOO_LONG = "WaitedTooLong"
     """``alert.wait`` is over."""
     AGENT_TRANSFERRED = "AgentTransferred"
-    """Another session has taken the host over while it was Up."""
+    """Another session has taken the host over while it was Up, wherever and for whatever reason."""
     START_AGENT_REBALANCE = "StartAgentRebalance"
     REBALANCE_COMPLETED = "RebalanceCompleted"
     REBALANCE_FAILED = "RebalanceFailed"
@@ -80,7 +81,6 @@ def _table() -> StatusTable:
         s.CONNECTING: {**lost, e.AGENT_CONNECTED: s.CONNECTING, e.READY: s.UP, e.PING: s.CONNECTING},
         s.UP: {
             **lost,
-            e.AGENT_CONNECTED: s.CONNECTING,
             e.AGENT_TRANSFERRED: s.UP,
             e.READY: s.UP,
             e.PING: s.UP,

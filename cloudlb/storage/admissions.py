@@ -196,8 +196,8 @@ def _admitted(known: Host, asked: Admission, wanted: Site) -> Host | Refused:
     stands = Site(known.zone, known.pod, known.cluster)
     if stands != wanted:
         return Refused(reason=f"host {guid!r} stands in {stands} and cannot come back in {wanted}")
-    stays_up = asked.transferred and known.status is HostStatus.UP
-    event = HostEvent.AGENT_TRANSFERRED if stays_up else HostEvent.AGENT_CONNECTED
+    # Nobody has noted that the session before is lost: the host changes hands, and not its status.
+    event = HostEvent.AGENT_TRANSFERRED if known.status is HostStatus.UP else HostEvent.AGENT_CONNECTED
     return evolve(
         known,
         facts=asked.facts,

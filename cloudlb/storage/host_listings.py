@@ -55,6 +55,11 @@ _ALL = _THERE.order_by(host.c.id)
 _ON_SERVER = _ALL.where(
     host.c.server_id == bindparam("of_server"), host.c.status.in_(bindparam("statuses", expanding=True))
 )
+_LOST_SINCE = select(host.c.id).where(
+    host.c.status.in_((HostStatus.DISCONNECTED.value, HostStatus.ALERT.value)),
+    host.c.last_heard >= bindparam("heard"),
+    host.c.removed.is_(None),
+)
 _IN_CLUSTER = _ALL.where(host.c.cluster_id == bindparam("of_cluster"), host.c.status == bindparam("of_status"))
 _DIRECT = _ALL.where(host.c.resource.is_not(None), host.c.id > bindparam("after")).limit(bindparam("most"))
 _OVERDUE = (
@@ -150,6 +155,10 @@ class HostListings:
         """Hosts that are lost, and whose turn it is."""
         whose = {"of_server": server_id, "live": list(live), "orphans": orphans}
         return self._several(_TO_LOOK_INTO, {"before": before, "most": limit, **whose})
+
+    def lost_since(self, heard: float) -> list[HostId]:
+        """Hosts that were lost, and heard."""
+        return list(self._connection.scalars(_LOST_SINCE, {"heard": heard}).all())
 
     def in_cluster(self, cluster_id: ClusterId, status: HostStatus) -> list[Host]:
         """Hosts of a cluster."""

@@ -51,7 +51,7 @@ class ConcernTests(SynchronousTestCase):
             self.ping(self.link, gateway=False)
         (alert,) = self.alerts()
         self.assertEqual((alert.type, alert.count), (AlertType.HOST, 1))
-        self.assertEqual(alert.subject, "host host-1 does not reach its gateway")
+        self.assertEqual(alert.subject, "host host-1 said that it did not reach its gateway")
         self.assertEqual(alert.host_id, self.fixture.host(1).id)
         for _ in range(int(INTERVAL / 60)):
             self.fixture.reactor.advance(60)

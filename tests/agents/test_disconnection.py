@@ -178,7 +178,7 @@ class DisconnectionTests(SynchronousTestCase):
         self.end(link)
         self.assertEqual(self.steps(), [("HostDown", "Up", "Down")])
         self.assertEqual(self.witness.seen[-1], ("disconnected", "host-1", HostStatus.DOWN))
-        self.assertEqual(self.alerts(), ["host host-1 is down"])
+        self.assertEqual(self.alerts(), ["host host-1 went down"])
 
     def test_late_and_alive(self) -> None:
         """Whatever was found: an agent that says something keeps its link, and has its whole time anew."""
@@ -369,7 +369,7 @@ class DisconnectionTests(SynchronousTestCase):
         self.assertEqual(self.status(), HostStatus.DISCONNECTED)
         self.fixture.advance(120)
         self.assertEqual(self.steps()[1:], [("WaitedTooLong", "Disconnected", "Alert")])
-        self.assertEqual(self.alerts(), ["host host-1 is in alert: its agent has not come back"])
+        self.assertEqual(self.alerts(), ["host host-1 went into alert: its agent had not come back in time"])
         self.up()
         self.fixture.set("alert.wait", "30")
         self.successResultOf(Deferred.fromCoroutine(self.fixture.server.settings.load()))

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.liveness import RESTARTS_PER_CHECK, Liveness
+from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.settings import PING_INTERVAL, PING_TIMEOUT, Settings
 from tests.support.virtual_clock import VirtualClock
 
@@ -21,7 +22,7 @@ class Agent:
         self.ping_interval = interval
         self.owns_host = True
         self.admitting = False
-        self.host = SimpleNamespace(id=number)
+        self.host = SimpleNamespace(id=number, status=HostStatus.UP, session=1, server_id=1)
         self.link = SimpleNamespace(channel=SimpleNamespace(is_cloudlb=cloudlb))
 
 
@@ -41,6 +42,10 @@ class LivenessTests(SynchronousTestCase):
     def touch(self, stamps: dict[int, float]) -> None:
         """Note what is written."""
         self.touched.append(stamps)
+
+    def lost_since(self, heard: float) -> list[int]:
+        """Nobody has written a host off."""
+        return []
 
     def found(self, attache: Any) -> None:
         """Note who is late, and when that was found."""

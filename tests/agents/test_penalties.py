@@ -21,7 +21,7 @@ class TestPenalties(SynchronousTestCase):
 
     def refuse(self, key: str, times: int, now: float = NOW) -> None:
         for _ in range(times):
-            self.penalties.refused(key, now)
+            self.penalties.count(key, now)
 
     def test_a_stranger_waits_for_nothing(self) -> None:
         self.assertEqual(self.penalties.delay("guid-1", NOW), 0)
@@ -29,20 +29,20 @@ class TestPenalties(SynchronousTestCase):
     def test_the_first_refusals_cost_nothing_and_then_the_delay_doubles_up_to_the_cap(self) -> None:
         delays = []
         for _ in range(12):
-            self.penalties.refused("guid-1", NOW)
+            self.penalties.count("guid-1", NOW)
             delays.append(self.penalties.delay("guid-1", NOW))
         self.assertEqual(delays, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60])
 
     def test_who_retries_as_soon_as_the_delay_is_over_stays_slow(self) -> None:
         now = NOW
         for _ in range(100):
-            self.penalties.refused("guid-1", now)
+            self.penalties.count("guid-1", now)
             now += self.penalties.delay("guid-1", now)
         self.assertGreater(self.penalties.delay("guid-1", now), MAX_DELAY / 4)
 
     def test_who_comes_once_in_a_while_never_waits(self) -> None:
         for number in range(100):
-            self.penalties.refused("guid-1", NOW + number * FORGIVEN_AFTER)
+            self.penalties.count("guid-1", NOW + number * FORGIVEN_AFTER)
             self.assertEqual(self.penalties.delay("guid-1", NOW + number * FORGIVEN_AFTER), 0)
 
     def test_time_forgives_any_past(self) -> None:
@@ -57,9 +57,9 @@ class TestPenalties(SynchronousTestCase):
         penalties = Penalties(max_keys=3)
         for key in ("a", "b", "c", "d"):
             for _ in range(5):
-                penalties.refused(key, NOW)
-        penalties.refused("b", NOW)
-        penalties.refused("e", NOW)
+                penalties.count(key, NOW)
+        penalties.count("b", NOW)
+        penalties.count("e", NOW)
         self.assertEqual(len(penalties), 3)
         waiting = [key for key in "abcd" if penalties.delay(key, NOW) > 0]
         self.assertEqual(waiting, ["b", "d"])
@@ -67,19 +67,19 @@ class TestPenalties(SynchronousTestCase):
     def test_an_attacker_with_ever_new_guids_still_waits_by_the_address(self) -> None:
         penalties = Penalties(max_keys=10)
         for number in range(1000):
-            penalties.refused(f"guid-{number}", NOW)
-            penalties.refused("192.0.2.1", NOW)
+            penalties.count(f"guid-{number}", NOW)
+            penalties.count("192.0.2.1", NOW)
         self.assertEqual(penalties.delay("192.0.2.1", NOW), MAX_DELAY)
 
     def test_a_key_of_any_length_takes_the_same_memory(self) -> None:
-        self.penalties.refused("x" * 10_000_000, NOW)
+        self.penalties.count("x" * 10_000_000, NOW)
         (kept,) = self.penalties._records
         self.assertEqual(len(kept), 16)
 
     def test_who_is_forgiven_is_forgotten(self) -> None:
         for number in range(100):
-            self.penalties.refused(f"guid-{number}", NOW)
-        self.penalties.refused("another", NOW + FORGIVEN_AFTER)
+            self.penalties.count(f"guid-{number}", NOW)
+        self.penalties.count("another", NOW + FORGIVEN_AFTER)
         self.assertEqual(len(self.penalties), 1)
 
     def test_a_clock_set_back_neither_forgives_nor_punishes(self) -> None:
@@ -94,7 +94,7 @@ class TestPenalties(SynchronousTestCase):
         for key, pause in refusals:
             now += pause
             before = penalties.delay(key, now)
-            penalties.refused(key, now)
+            penalties.count(key, now)
             self.assertLessEqual(len(penalties), max_keys)
             self.assertGreaterEqual(penalties.delay(key, now), before)
             self.assertLessEqual(penalties.delay(key, now), MAX_DELAY)
@@ -104,7 +104,7 @@ class TestPenalties(SynchronousTestCase):
         penalties, now = Penalties(), NOW
         for refused, pause in refusals:
             now += pause
-            penalties.refused(refused, now)
+            penalties.count(refused, now)
         self.assertGreaterEqual(penalties.delay(key, now + early), penalties.delay(key, now + early + late))
 
     @given(REFUSALS)
@@ -112,7 +112,7 @@ class TestPenalties(SynchronousTestCase):
         together, alone, now = Penalties(), Penalties(), NOW
         for key, pause in refusals:
             now += pause
-            together.refused(key, now)
+            together.count(key, now)
             if key == "guid-1":
-                alone.refused(key, now)
+                alone.count(key, now)
         self.assertAlmostEqual(together.delay("guid-1", now), alone.delay("guid-1", now))

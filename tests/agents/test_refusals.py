@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.hooks import Hook, Refuse
 from cloudlb.agents.penalties import FREE
-from cloudlb.agents.refusals import INTERVAL, MOST
+from cloudlb.agents.refusals import INTERVAL, MOST, MOST_OF_ADDRESS
 from cloudlb.agents.room import LIMIT, RETRY_AFTER
 from cloudlb.domain.models import Host, HostFacts
 from cloudlb.domain.ports import StoreUnavailable
@@ -94,6 +94,28 @@ class RefusalTests(SynchronousTestCase):
         events = self.events()
         self.assertEqual(len(events), MOST + 1)
         self.assertEqual(sum(int(event.details["count"]) for event in events), 500)
+
+    def test_a_stranger_with_many_names_takes_nobodys_place(self) -> None:
+        """Of one address a few agents have events of their own, and the others share one, an hour."""
+        for batch in range(60):
+            for number in range(50):
+                self.refused(1000 + 50 * batch + number, address="10.0.0.1")
+            self.refused(batch % 3, address=f"10.0.1.{batch % 3}")
+            self.fixture.reactor.pump([INTERVAL / 2] * 2)
+        events = self.events()
+        honest = [event for event in events if event.details["address"] != "10.0.0.1"]
+        self.assertEqual(len(honest), 3)
+        self.assertEqual(len(events) - len(honest), MOST_OF_ADDRESS + 1)
+        self.fixture.reactor.pump([INTERVAL] * 400)
+        hostile = [event for event in self.events() if event.details["address"] == "10.0.0.1"]
+        self.assertEqual(sum(int(event.details["count"]) for event in hostile), 3000)
+        self.assertEqual(len(hostile), MOST_OF_ADDRESS + 2)
+        self.assertIn("Other agents at 10.0.0.1 were refused, 2950 times: ", hostile[-1].description)
+        # And the hour begins anew.
+        self.fixture.reactor.pump([INTERVAL] * 400)
+        self.refused(1, address="10.0.0.1")
+        self.fixture.reactor.pump([INTERVAL] * 2)
+        self.assertIn("guid", self.events()[-1].details)
 
     def test_what_agents_say_is_kept_as_text(self) -> None:
         """Whatever characters a GUID has, and however long it is."""

@@ -81,6 +81,6 @@ class ListeningTestCase(TestCase):
         """Make a host that is not connected."""
         facts = HostFacts(guid=f"guid-{name}", name=name, type="Routing", ip_address="10.0.0.1", hypervisor="KVM")
         location = Location(zone="zone", pod="pod", cluster="cluster")
-        admission = Admission(facts=facts, location=location, server_id=self.server_id, transferred=False)
+        admission = Admission(facts=facts, location=location, server_id=self.server_id)
         (host,) = txn.hosts.admit([admission], 1.0)
         assert isinstance(host, Host), host

@@ -72,6 +72,8 @@ class AlertTests(ApiTestCase):
             ({"id": self.uuids()[1]}, in_alert),
             ({"type": "31"}, certificate),
             ({"name": "alert.compute.host"}, in_alert + down),
+            ({"type": "ALERT.COMPUTE.HOST"}, in_alert + down),
+            ({"name": "7"}, in_alert + down),
             ({"name": "ALERT.COMPUTE.HOST", "type": "31"}, []),
             ({"keyword": "DOWN"}, down),
             ({"page": "2", "pagesize": "1"}, in_alert),

@@ -120,7 +120,6 @@ class AddHostTests(ApiTestCase):
                 facts=HostFacts(guid=guid, name=config.name, type="Routing", hypervisor="KVM"),
                 location=Location(zone=config.zone, pod=config.pod, cluster=config.cluster),
                 server_id=self.membership.own.id,
-                transferred=False,
             )
             return txn.hosts.admit([admission], NOW)[0]
 

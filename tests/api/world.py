@@ -221,7 +221,6 @@ class ApiTestCase(SynchronousTestCase):
                 ),
                 location=Location(zone="1", pod="1", cluster="1"),
                 server_id=server_id if server_id is not None else self.membership.own.id,
-                transferred=False,
             )
             (host,) = txn.hosts.admit([admission], NOW)
             assert isinstance(host, Host), host

@@ -55,9 +55,8 @@ def admission(guid: str, location: Location, **changes: Any) -> Admission:
         capabilities="hvm,snapshot",
         details={"Host.OS": "Debian", "com.cloud.network.Networks.RouterPrivateIpStrategy": "HostLocal"},
     )
-    own = {name: changes.pop(name) for name in ("server_id", "transferred") if name in changes}
-    base = Admission(facts=evolve(facts, **changes), location=location, server_id=SERVER, transferred=False)
-    return evolve(base, **own)
+    server_id = changes.pop("server_id", SERVER)
+    return Admission(facts=evolve(facts, **changes), location=location, server_id=server_id)
 
 
 class StoreContract(SynchronousTestCase):

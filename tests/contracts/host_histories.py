@@ -67,13 +67,10 @@ class HostHistories(RuleBasedStateMachine):
         guid=st.sampled_from("abcd"),
         server=st.sampled_from([1, 2**47, 2**48 - 1]),
         place=st.sampled_from(["1", "1", "1", "2"]),
-        transferred=st.booleans(),
     )
-    def admit(self, guid: str, server: int, place: str, transferred: bool) -> tuple[HostId, int]:
+    def admit(self, guid: str, server: int, place: str) -> tuple[HostId, int]:
         """A server takes a host in, unless it was deleted or stands elsewhere."""
-        asked = admission(
-            guid, Location(zone=place), type="ConsoleProxy", server_id=ServerId(server), transferred=transferred
-        )
+        asked = admission(guid, Location(zone=place), type="ConsoleProxy", server_id=ServerId(server))
         (host,) = self.run(lambda txn: txn.hosts.admit([asked], self.time))
         row = self.rows.get(guid)
         if row is not None and (row.removed or row.place != place):
@@ -85,7 +82,7 @@ class HostHistories(RuleBasedStateMachine):
             row = self.rows[guid] = _Row(host.id, place)
         row.session += 1
         row.server_id = ServerId(server)
-        if not (transferred and row.status is HostStatus.UP):
+        if row.status is not HostStatus.UP:
             row.move(HostStatus.CONNECTING)
         return host.id, host.session
 

@@ -272,6 +272,27 @@ class HostRowsContract(StoreContract):
         self.step(self.hosts[1], HostEvent.WAITED_TOO_LONG, 50.0)
         self.assertEqual(guids(99.0), ["c", "a"])
 
+    def test_lost_since(self) -> None:
+        """Disconnected or in Alert, and heard at that time or later."""
+        ids = {}
+        for name, events in (
+            ("up", [HostEvent.READY]),
+            ("disconnected", [HostEvent.AGENT_DISCONNECTED]),
+            ("in alert", [HostEvent.AGENT_DISCONNECTED, HostEvent.WAITED_TOO_LONG]),
+            ("down", [HostEvent.HOST_DOWN]),
+            ("heard before", [HostEvent.AGENT_DISCONNECTED]),
+            ("never heard", [HostEvent.AGENT_DISCONNECTED]),
+            ("removed", [HostEvent.AGENT_DISCONNECTED]),
+        ):
+            host = self.admit(admission(name, self.location))
+            ids[name] = host.id
+            for event in events:
+                self.assertIsNotNone(self.step(host, event))
+        heard = {host_id: 10.0 for name, host_id in ids.items() if name not in ("heard before", "never heard")}
+        self.write(lambda txn: txn.hosts.touch({**heard, ids["heard before"]: 9.0}))
+        self.write(lambda txn: txn.hosts.remove(ids["removed"], SERVER, None, 11.0))
+        self.assertEqual(set(self.look(lambda txn: txn.hosts.lost_since(10.0))), {ids["disconnected"], ids["in alert"]})
+
     def test_in_cluster(self) -> None:
         """Neighbours are those of the cluster that have the status."""
         _, elsewhere = self.add_cluster("two")
