@@ -15,19 +15,21 @@ from typing import Any, TypeVar
 
 import orjson
 from attrs import field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from cloudlb.agents.answer_size import fitted
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.errors import CommandCancelled, CommandError
 from cloudlb.agents.journalled import is_journalled
-from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable
+from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable, unknown
 from cloudlb.agents.sender import Sender
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, Job, JobStatus, ServerId
-from cloudlb.domain.ports import Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
+from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId
+from cloudlb.domain.ports import AmbiguousName, Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import COMMAND_ID, BodyError, Command, Opaque, fields_of, read_content, wire_name
@@ -47,11 +49,16 @@ MAX_MOVES = 5
 RETRY_INTERVAL = 1.0
 """Seconds before a host that has just left, or a database that is away, is tried again."""
 MAX_PER_SERVER = 10_000
-"""Jobs under way that one server has at most: a few KiB of its memory each."""
+"""Jobs under way that one server has at most: a few KiB of its memory each, since their arguments are there only while
+they are sent."""
 MAX_PER_ACCOUNT = 10_000
+MAX_WAITING_BYTES = 32 * 2**20
+"""Of the commands that a server was asked to send and that are not in the database yet, as JSON."""
 
 _BATCH = 200
 """Most jobs of one transaction: some tens of milliseconds of the writer's time."""
+_AT_ONCE = 25
+"""Most jobs that are read with their arguments at a time: 64 KiB each, and as objects several times that."""
 _LOGGING_CONTEXT = "logcontextid"
 """CloudStack's key in the context map for what joins the log lines of one call."""
 
@@ -82,7 +89,8 @@ class Order:
 class _Stray:
     """A job whose host is not on the server that was to have it."""
 
-    job: Job
+    uuid: str
+    host_id: HostId | None
     moves: int
 
 
@@ -129,6 +137,7 @@ class CommandJobs:
         self._clock = clock
         self.server_id = ServerId(0)
         """Set when the server has joined its cluster."""
+        self._waiting_bytes = 0
         self._held: set[str] = set()
         self._tasks: set[Deferred[None]] = set()
         self._waits: set[Deferred[Any]] = set()
@@ -149,10 +158,21 @@ class CommandJobs:
 
         Raises:
             NotFound: there is no such host.
+            AmbiguousName: there are several of this name.
             KeyTaken: the account has used the key for another command or host.
             TooManyJobs: nothing was recorded.
         """
-        recorded = await self._orders.add(order)
+        size = len(orjson.dumps(fields_of(order.command)))
+        if self._waiting_bytes + size > MAX_WAITING_BYTES:
+            raise ServerBusy(
+                f"{self._waiting_bytes} bytes of commands wait for the database on this server, and with {size} more "
+                f"they would be over the limit of {MAX_WAITING_BYTES}; try again later"
+            )
+        self._waiting_bytes += size
+        try:
+            recorded = await self._orders.add(order)
+        finally:
+            self._waiting_bytes -= size
         if isinstance(recorded, Exception):
             raise recorded
         return recorded
@@ -179,7 +199,7 @@ class CommandJobs:
             for order, deadline in zip(orders, deadlines, strict=True):
                 try:
                     recorded.append(_start(txn, order, own, alive, load, routes, now=now, deadline=deadline))
-                except (NotFound, KeyTaken, TooManyJobs) as error:
+                except (NotFound, AmbiguousName, KeyTaken, TooManyJobs) as error:
                     recorded.append(error)
             _publish(txn, routes, now)
             return recorded
@@ -194,15 +214,14 @@ class CommandJobs:
             alive, routes = _alive(txn), _Routes(list)
             here = []
             for stray in strays:
-                job = stray.job
-                host = txn.hosts.get(job.host_id) if job.host_id is not None else None
+                host = txn.hosts.get(stray.host_id) if stray.host_id is not None else None
                 holder = _holder(host, alive)
                 lost = holder is None or stray.moves >= MAX_MOVES
                 if lost:
                     name = f"host {host.facts.name}" if host is not None else "the host"
-                    unavailable(f"{name} has no agent connected").write(txn, job.uuid, now)
-                elif holder is not None and holder != own and txn.jobs.assign(job.uuid, own, holder):
-                    routes[holder, stray.moves + 1].append(job.uuid)
+                    unavailable(f"{name} has no agent connected").write(txn, stray.uuid, now)
+                elif holder is not None and holder != own and txn.jobs.assign(stray.uuid, own, holder):
+                    routes[holder, stray.moves + 1].append(stray.uuid)
                 here.append(holder == own and not lost)
             _publish(txn, routes, now)
             return here
@@ -223,46 +242,76 @@ class CommandJobs:
             self._spawn(self._take(fresh, payload["moves"]))
 
     async def _take(self, uuids: Sequence[str], moves: int) -> None:
+        left = list(uuids)
+        try:
+            while left:
+                await self._take_some(left[:_AT_ONCE], moves)
+                del left[:_AT_ONCE]
+        finally:
+            self._held.difference_update(left)
+
+    async def _take_some(self, uuids: Sequence[str], moves: int) -> None:
         jobs = await self._insist(lambda: self._store.read(lambda txn: [txn.jobs.get(uuid) for uuid in uuids]))
         for uuid, job in zip(uuids, jobs, strict=True):
-            if job is not None and job.status is JobStatus.RUNNING and job.server_id == self.server_id:
-                self._spawn(self._carry_out(job, moves))
-            else:
+            if job is None or job.status is not JobStatus.RUNNING or job.server_id != self.server_id:
                 self._held.discard(uuid)
+            elif self._is_here(job.host_id):
+                self._spawn(self._finish(uuid, self._sent(job)))
+            else:
+                self._spawn(self._follow_up(_Stray(uuid, job.host_id, moves)))
 
-    async def _carry_out(self, job: Job, moves: int) -> None:
+    async def _follow_up(self, stray: _Stray) -> None:
+        """Send a job after its host, or wait here for the host; meanwhile nothing else of the job is kept."""
         try:
-            while not self._is_here(job):
-                stray = _Stray(job, moves)
-                if not await self._insist(lambda stray=stray: self._strays.add(stray)):  # type: ignore[misc]
-                    return
-                moves += 1
-                await self._sleep()
-            outcome = await self._send(job)
-            await self._insist(lambda: self._ends.add((job.uuid, outcome)))
-        finally:
-            self._held.discard(job.uuid)
+            if not await self._insist(lambda: self._strays.add(stray)):
+                self._held.discard(stray.uuid)
+                return
+            await self._sleep()
+        except BaseException:
+            self._held.discard(stray.uuid)
+            raise
+        await self._take([stray.uuid], stray.moves + 1)
 
-    def _is_here(self, job: Job) -> bool:
-        attache = self._directory.get(job.host_id) if job.host_id is not None else None
+    async def _finish(self, uuid: str, ended: Deferred[Outcome]) -> None:
+        """Wait for the end of a job whose command was sent, and write it."""
+        try:
+            outcome = await self._wait(ended)
+            await self._insist(lambda: self._ends.add((uuid, outcome)))
+        finally:
+            self._held.discard(uuid)
+
+    def _is_here(self, host_id: HostId | None) -> bool:
+        attache = self._directory.get(host_id) if host_id is not None else None
         return attache is not None and attache.owns_host
 
-    async def _send(self, job: Job) -> Outcome:
+    def _sent(self, job: Job) -> Deferred[Outcome]:
+        """Send a job's command; fires with the end of the job, and holds nothing of the command."""
         assert job.host_id is not None and job.deadline is not None, f"{job.uuid} is no job of a command"
         remaining = job.deadline - MARGIN - self._clock.seconds()
         if remaining <= 0:
-            return not_carried_out("its time was over before the server of the host had it")
+            return succeed(not_carried_out("its time was over before the server of the host had it"))
         try:
             command = _command(job)
         except BodyError as error:
-            return not_carried_out(str(error))
+            return succeed(not_carried_out(str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job has to end
+            self.log.failure("Failed to read the command of job {uuid}", uuid=job.uuid)
+            return succeed(not_carried_out(f"its command cannot be read: {error}"))
         try:
-            [answer] = await self._wait(self._sender.send(job.host_id, [command], timeout=remaining))
-        except CommandError as error:
-            if self._stopping and isinstance(error, CommandCancelled):
-                raise CancelledError from error
+            sent = self._sender.send(job.host_id, [command], timeout=remaining)
+        except Exception as error:  # noqa: BLE001 - as above; it may have left
+            self.log.failure("Failed to send the command of job {uuid}", uuid=job.uuid)
+            return succeed(unknown(f"its server failed to send it: {error}"))
+        return sent.addCallbacks(lambda answers: answered(fitted(answers[0])), self._failed)
+
+    def _failed(self, failure: Failure) -> Outcome:
+        error = failure.value
+        if self._stopping and isinstance(error, CommandCancelled):
+            raise CancelledError from error
+        if isinstance(error, CommandError):
             return failed(error)
-        return answered(answer)
+        self.log.failure("Failed to send the command of a job", failure)
+        return unknown(f"its server failed to send it: {error}")
 
     # Waiting, which a stop ends.
 
@@ -304,11 +353,15 @@ def _start(
     now: float,
     deadline: float,
 ) -> Job:
-    host = txn.hosts.find(order.host)
+    known = txn.jobs.of_key(order.account_id, order.key) if order.key is not None else None
+    host = txn.hosts.get(known.host_id) if known is not None and known.host_id is not None else None
+    if host is None or order.host not in (str(host.id), host.uuid, host.facts.name):
+        host = txn.hosts.find(order.host)
     if host is None:
         raise NotFound(f"there is no host {order.host!r}")
     holder = _holder(host, alive)
-    load.check(holder or own, order.account_id)
+    if known is None:
+        load.check(holder or own, order.account_id)
     name = wire_name(order.command)
     job, new = txn.jobs.start(
         command=COMMAND,

@@ -14,7 +14,7 @@ from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.balancing import Place, host_list_for
 from cloudlb.domain.models import Cluster, DirectResource, Host, HostFacts, ServerId
-from cloudlb.domain.ports import AlreadyExists, Location, Store, Transaction
+from cloudlb.domain.ports import AlreadyExists, AmbiguousName, Location, Store, Transaction
 from cloudlb.net.pki import CertificateAuthority, KeyPair, PkiError
 from cloudlb.net.properties_text import properties_text
 
@@ -109,8 +109,7 @@ class Registration:
             direct = DirectResource(resource=new.resource, properties={**new.direct, "guid": guid, "name": new.name})
 
         def work(txn: Transaction) -> tuple[Host, int]:
-            found = txn.hosts.find(new.name)
-            if found is not None and found.facts.name == new.name:
+            if _is_taken(txn, new.name):
                 raise AlreadyExists(f"there is a host named {new.name} already")
             host = evolve(txn.hosts.preregister(facts, location, direct, now), tags=new.tags)
             txn.hosts.set_tags(host.id, new.tags)
@@ -167,6 +166,14 @@ class Registration:
                 "tls.key": "agent.key",
             },
         )
+
+
+def _is_taken(txn: Transaction, name: str) -> bool:
+    try:
+        found = txn.hosts.find(name)
+    except AmbiguousName:
+        return True
+    return found is not None and found.facts.name == name
 
 
 @frozen

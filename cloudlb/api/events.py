@@ -12,7 +12,7 @@ from cloudlb.api.hosts import servers_by_id
 from cloudlb.api.schema import Date, Key, Long, date, optional, shown
 from cloudlb.api.times import FORMS, since, until
 from cloudlb.domain.models import HostId
-from cloudlb.domain.ports import Transaction
+from cloudlb.domain.ports import AmbiguousName, Transaction
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import EVENT_TYPES, Event, Investigation, Level
 
@@ -109,7 +109,10 @@ async def _list_events(call: Call, arguments: ListEvents) -> Body:
 
 def find_any_host(txn: Transaction, parameter: str, key: Key) -> HostId:
     """The host that a parameter means, by id or name, also one that was deleted; or an error that names it."""
-    host = txn.hosts.find(key) or txn.hosts.find_removed(key)
+    try:
+        host = txn.hosts.find(key) or txn.hosts.find_removed(key)
+    except AmbiguousName as error:
+        raise invalid_parameter(parameter, str(error)) from error
     if host is None:
         raise unknown_entity(parameter, key)
     return host.id

@@ -23,7 +23,7 @@ from cloudlb.api.schema import Date, Key, Long, date, optional, required, shown
 from cloudlb.api.servers import find_server
 from cloudlb.api.zones import CLOUD_MANAGED, find_cluster, find_pod, find_zone
 from cloudlb.domain.models import Host, Server, ServerId
-from cloudlb.domain.ports import HostFilter, NotFound, Transaction
+from cloudlb.domain.ports import AmbiguousName, HostFilter, NotFound, Transaction
 
 
 @frozen(kw_only=True)
@@ -109,7 +109,10 @@ def show_host(servers: Mapping[ServerId, Server]) -> Callable[[Host], HostAnswer
 
 def find_host(txn: Transaction, key: Key) -> Host:
     """The host of the parameter ``id``, or an error that names it."""
-    host = txn.hosts.find(key)
+    try:
+        host = txn.hosts.find(key)
+    except AmbiguousName:
+        host = None
     # The port finds hosts by name, too; here a name is no id.
     if host is None or key not in (host.uuid, str(host.id)):
         raise unknown_entity("id", key)

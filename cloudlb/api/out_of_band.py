@@ -11,7 +11,7 @@ from cloudlb.api.errors import invalid_parameter, unknown_entity
 from cloudlb.api.schema import Key, as_answer, optional, required, shown
 from cloudlb.domain.addresses import InvalidAddress, is_ip_address, normalize_address
 from cloudlb.domain.models import Host, JobStatus, OutOfBand
-from cloudlb.domain.ports import Transaction
+from cloudlb.domain.ports import AmbiguousName, Transaction
 
 DRIVER = "redfish"
 OBJECT = "outofbandmanagement"
@@ -98,7 +98,10 @@ async def _disable(call: Call, arguments: WhichHost) -> Body:
 
 
 def _find(txn: Transaction, key: Key) -> Host:
-    host = txn.hosts.find(key)
+    try:
+        host = txn.hosts.find(key)
+    except AmbiguousName:
+        host = None
     if host is None or key not in (host.uuid, str(host.id)):
         raise unknown_entity("hostid", key)
     return host

@@ -11,10 +11,11 @@ import orjson
 from attrs import frozen
 
 from cloudlb.agents.command_jobs import Order, ServerBusy, TooManyJobs
+from cloudlb.agents.sender import MAX_TIMEOUT
 from cloudlb.api.command import Body, Call, Command, started
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
 from cloudlb.api.schema import Key, optional, required, shown
-from cloudlb.domain.ports import KeyTaken, NotFound
+from cloudlb.domain.ports import AmbiguousName, KeyTaken, NotFound
 from cloudlb.wire import (
     AgentControlCommand,
     BodyError,
@@ -32,8 +33,6 @@ from cloudlb.wire import (
 )
 from cloudlb.wire import Command as WireCommand
 
-MAX_TIMEOUT = 7 * 86400
-"""Seconds."""
 MAX_ARGUMENTS = 65_536
 """Characters."""
 _CLASS = re.compile(r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)+", re.ASCII)
@@ -89,6 +88,8 @@ async def _send_command(call: Call, arguments: SendCommand) -> Body:
         job = await call.context.command_jobs.start(order)
     except NotFound as error:
         raise invalid_parameter("hostid", f"{error}; listHosts has their ids, uuids and names") from error
+    except AmbiguousName as error:
+        raise invalid_parameter("hostid", str(error)) from error
     except KeyTaken as error:
         raise invalid_parameter("id", str(error)) from error
     except ServerBusy as error:
@@ -120,11 +121,25 @@ def _command(class_name: str, arguments: str | None) -> WireCommand | Opaque:
     if class_ is not None and issubclass(class_, _NOT_FOR_SENDING):
         raise invalid_parameter("name", f"{class_name} is not for sending: it would mislead the host's server")
     try:
-        command = read_content(Opaque(class_name, _fields(arguments)))
+        fields = _fields(arguments)
+        _check(fields)
+        command = read_content(Opaque(class_name, fields))
     except BodyError as error:
         raise invalid_parameter("arguments", str(error)) from error
     assert isinstance(command, WireCommand | Opaque)
     return command
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    """Refuse what no command can have, of a class that is not known here either."""
+    context, wait = fields.get("contextMap"), fields.get("wait")
+    texts = isinstance(context, dict) and all(isinstance(value, str) for value in context.values())
+    if context is not None and not texts:
+        raise invalid_parameter("arguments", "contextMap: an object whose values are texts is expected")
+    if wait is not None and type(wait) is not int:
+        raise invalid_parameter("arguments", "wait: an integer is expected")
+    if wait is not None and wait > MAX_TIMEOUT:
+        raise invalid_parameter("arguments", f"wait: {wait} is more than {MAX_TIMEOUT} seconds")
 
 
 def _fields(arguments: str | None) -> Mapping[str, Any]:

@@ -42,12 +42,15 @@ def hosts(config: Path | None, as_json: bool) -> None:
 
 
 def find_host(client: Client, key: str) -> str:
-    """What the API takes for the host that an operator calls by id, uuid or name; of one name the oldest."""
+    """What the API takes for the host that an operator calls by id, uuid or name."""
     if _IS_ID.fullmatch(key):
         return key
     rows = client.list("listHosts", name=key)
     if not rows:
         raise click.ClickException(f"there is no host {key}")
+    if len(rows) > 1:
+        uuids = ", ".join(row["id"] for row in rows)
+        raise click.ClickException(f"several hosts are named {key!r}: {uuids}")
     found: str = rows[0]["id"]
     return found
 

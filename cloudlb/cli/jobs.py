@@ -21,11 +21,22 @@ INTERRUPTED = 130
 """The exit status of a shell's command after Ctrl-C."""
 
 
+class JobFailed(click.ClickException):
+    """A job ended with an error."""
+
+    def __init__(self, result: Row) -> None:
+        super().__init__(printable(str(result["errortext"])))
+        self.result = result
+
+
 def wait_for_job(client: Client, job: str, waiting: str) -> Row:
     """Wait until a job has ended; its result.
 
     A job that has failed ends the command with the reason, and status 1. Every now and then a line on stderr says what
     is waited for: ``waiting``, as in "agent-1 has not answered".
+
+    Raises:
+        JobFailed: the job has failed.
     """
     lookup = f"cs queryAsyncJobResult jobid={job}"
     began = told = heard = time.monotonic()
@@ -57,5 +68,5 @@ def wait_for_job(client: Client, job: str, waiting: str) -> Row:
 def _result(state: Row) -> Row:
     result: Row = state["jobresult"]
     if state["jobresultcode"]:
-        raise click.ClickException(printable(str(result["errortext"])))
+        raise JobFailed(result)
     return result

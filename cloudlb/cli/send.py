@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cloudlb.cli.client import Client, Row, Unreachable, api_options
-from cloudlb.cli.jobs import wait_for_job
+from cloudlb.cli.jobs import JobFailed, wait_for_job
 from cloudlb.cli.tables import print_json, print_table, printable
 
 _EVERY_ANSWER = ("contextMap", "wait", "bypassHostMaintenance", "result", "details")
@@ -48,7 +48,12 @@ def send(
         raise click.ClickException(
             f"{error.message}. Whether the command was taken is not known; {again}, there or on another server"
         ) from error
-    result = wait_for_job(client, started["jobid"], f"{host} has not answered")
+    try:
+        result = wait_for_job(client, started["jobid"], f"{host} has not answered")
+    except JobFailed as error:
+        if as_json:
+            print_json([error.result])
+        raise
     if as_json:
         print_json([result])
     else:

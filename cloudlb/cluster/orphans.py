@@ -32,7 +32,8 @@ OWN_INTERVAL = 15.0
 """Seconds between looks at this server's own jobs, most of which are well. One that it does not know of for so long is
 lost: a message of the bus takes no such time."""
 _AT_ONCE = 10_000
-"""Most jobs of one look: what one server may have under way, so that those that wait hide no others."""
+"""Most jobs of one look, for each server that is gone: as many commands as it may have under way. The oldest come
+first, so more of them that wait for their agents may keep later ones from an end until a deadline."""
 
 
 @frozen
@@ -84,7 +85,7 @@ class Orphans:
         def find(txn: Transaction) -> tuple[dict[ServerId, Server], list[Job], list[Job]]:
             servers = txn.servers.all()
             down = {s.id: s for s in servers if steady and not s.alive and s.id != own.id}
-            return down, txn.jobs.running(down, _AT_ONCE) if down else [], txn.jobs.overdue(now, _AT_ONCE)
+            return down, txn.jobs.running(down, _AT_ONCE * len(down)) if down else [], txn.jobs.overdue(now, _AT_ONCE)
 
         try:
             down, running, overdue = await self._store.read(find)

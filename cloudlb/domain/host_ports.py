@@ -196,7 +196,11 @@ class HostRows(Protocol):
         ...
 
     def find(self, key: str) -> Host | None:
-        """A host that is not removed, by id, uuid or name, in this order of precedence; of one name the oldest."""
+        """A host that is not removed, by id, uuid or name, in this order of precedence.
+
+        Raises:
+            AmbiguousName: it is the name of several.
+        """
         ...
 
     def all(self) -> list[Host]:

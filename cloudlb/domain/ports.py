@@ -38,6 +38,7 @@ __all__ = [
     "Admission",
     "AlertRows",
     "AlreadyExists",
+    "AmbiguousName",
     "Bus",
     "BusRows",
     "EventRows",
@@ -66,6 +67,10 @@ class AlreadyExists(Exception):
 
 class KeyTaken(Exception):
     """A job of the caller's has this key already and is another one; the message names it."""
+
+
+class AmbiguousName(Exception):
+    """Several rows have a name; the message tells their uuids."""
 
 
 class NotFound(Exception):
@@ -147,7 +152,7 @@ class AccountRows(Protocol):
 
 
 class JobRows(Protocol):
-    """Asynchronous jobs."""
+    """Asynchronous jobs. Where several are listed, they have of their arguments ``class`` alone."""
 
     def start(
         self,
@@ -168,6 +173,10 @@ class JobRows(Protocol):
         Raises:
             KeyTaken: that one is of another command, host or arguments.
         """
+        ...
+
+    def of_key(self, account_id: int, key: str) -> Job | None:
+        """The job that an account has started with a key."""
         ...
 
     def assign(self, uuid: str, before: ServerId, after: ServerId) -> bool:

@@ -11,11 +11,14 @@ from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, bindpar
 from cloudlb.domain.disconnects import LEFT_ALONE
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, HostId, ServerId, Session, ZoneId
-from cloudlb.domain.ports import HostFilter
+from cloudlb.domain.ports import AmbiguousName, HostFilter
 from cloudlb.domain.resource_state import ResourceState
 from cloudlb.storage.host_facts import FACTS
 from cloudlb.storage.schema import cluster, host, pod, zone
 from cloudlb.storage.topology import SITE_COLUMNS, Site, key_values, matches, read_site
+
+MAX_NAMED = 10
+"""Most hosts of one name that an error tells."""
 
 _STATE = (
     "id",
@@ -47,7 +50,7 @@ _BY_ID = HOSTS.where(host.c.id == bindparam("of_id"))
 _BY_GUID = HOSTS.where(host.c.guid == bindparam("of_guid"))
 _matches, _rank = matches(host)
 _THERE = HOSTS.where(host.c.removed.is_(None))
-_BY_KEY = _THERE.where(_matches).order_by(_rank, host.c.id).limit(1)
+_BY_KEY = _THERE.where(_matches).order_by(_rank, host.c.id).limit(MAX_NAMED + 1)
 _REMOVED_BY_KEY = HOSTS.where(
     host.c.removed.is_not(None), or_(host.c.id == bindparam("key_number"), host.c.uuid == bindparam("key_text"))
 )
@@ -131,7 +134,12 @@ class HostListings:
 
     def find(self, key: str) -> Host | None:
         """A host by id, uuid or name."""
-        return self._one(_BY_KEY, key_values(key))
+        found = self._several(_BY_KEY, key_values(key))
+        if len(found) > 1 and key not in (str(found[0].id), found[0].uuid):
+            uuids = ", ".join(each.uuid for each in found[:MAX_NAMED])
+            more = " and others" if len(found) > MAX_NAMED else ""
+            raise AmbiguousName(f"several hosts are named {key!r}: {uuids}{more}")
+        return found[0] if found else None
 
     def find_removed(self, key: str) -> Host | None:
         """A removed host by id or uuid."""

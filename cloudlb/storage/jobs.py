@@ -15,6 +15,8 @@ from cloudlb.storage.pages import prune
 from cloudlb.storage.schema import async_job
 
 _COLUMNS = tuple(column for column in async_job.c if column.name != "id")
+_ALL_BUT_ARGUMENTS = tuple(column for column in _COLUMNS if column.name != "arguments")
+_CLASS = async_job.c.arguments["class"].as_string()
 _RUNS = async_job.c.status == JobStatus.RUNNING.value
 _BY_UUID = select(*_COLUMNS).where(async_job.c.uuid == bindparam("of_uuid"))
 _BY_KEY = select(*_COLUMNS).where(
@@ -27,7 +29,8 @@ _ASSIGN = (
     .values(server_id=bindparam("to_server"))
 )
 _FINISH = update(async_job).where(async_job.c.uuid == bindparam("of_uuid"), _RUNS)
-_RUNNING = select(*_COLUMNS).where(_RUNS).order_by(async_job.c.id)
+# Of thousands of jobs the arguments would be too much.
+_RUNNING = select(*_ALL_BUT_ARGUMENTS, _CLASS).where(_RUNS).order_by(async_job.c.id)
 _OF_SERVERS = _RUNNING.where(async_job.c.server_id.in_(bindparam("of_servers", expanding=True))).limit(
     bindparam("most")
 )
@@ -60,13 +63,10 @@ class JobTable:
         arguments: Mapping[str, Any] = MappingProxyType({}),
     ) -> tuple[Job, bool]:
         """Record a job that runs, or find the one of the key."""
-        if key is not None:
-            known = self._connection.execute(_BY_KEY, {"of_account": account_id, "of_key": key}).first()
-            if known is not None:
-                job = _job(known)
-                if (job.command, job.host_id, job.arguments) != (command, host_id, dict(arguments)):
-                    raise KeyTaken(f"the key {key!r} is that of job {job.uuid}, another {job.command}")
-                return job, False
+        if key is not None and (job := self.of_key(account_id, key)) is not None:
+            if (job.command, job.host_id, job.arguments) != (command, host_id, dict(arguments)):
+                raise KeyTaken(f"the key {key!r} is that of job {job.uuid}, another {job.command}")
+            return job, False
         values = {
             "uuid": str(self._new_uuid()),
             "command": command,
@@ -78,7 +78,13 @@ class JobTable:
             "deadline": deadline,
             "arguments": dict(arguments),
         }
+        # Where another server has just taken the key this fails, and the transaction is run again and finds it.
         return _job(self._connection.execute(_CREATE, values).one()), True
+
+    def of_key(self, account_id: int, key: str) -> Job | None:
+        """A job by its account's name for it."""
+        row = self._connection.execute(_BY_KEY, {"of_account": account_id, "of_key": key}).first()
+        return None if row is None else _job(row)
 
     def assign(self, uuid: str, before: ServerId, after: ServerId) -> bool:
         """Give a running job to another server."""
@@ -122,9 +128,16 @@ class JobTable:
         return prune(self._connection, async_job, async_job.c.completed < before, limit)
 
     def _several(self, statement: Select[Any], values: Mapping[str, Any]) -> list[Job]:
-        return [_job(row) for row in self._connection.execute(statement, values)]
+        return [_light_job(row) for row in self._connection.execute(statement, values)]
 
 
 def _job(row: Sequence[Any]) -> Job:
     values = {column.name: value for column, value in zip(_COLUMNS, row, strict=True)}
     return Job(**{**values, "status": JobStatus(values["status"])})
+
+
+def _light_job(row: Sequence[Any]) -> Job:
+    *values, class_ = row
+    named = {column.name: value for column, value in zip(_ALL_BUT_ARGUMENTS, values, strict=True)}
+    arguments = {} if class_ is None else {"class": class_}
+    return Job(**{**named, "status": JobStatus(named["status"]), "arguments": arguments})

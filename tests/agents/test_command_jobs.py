@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gc import collect, get_objects
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.agents import command_jobs
 from cloudlb.agents.command_jobs import MARGIN, TOPIC, Order, ServerBusy, TooManyJobs
 from cloudlb.domain.models import Job, JobStatus
-from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
+from cloudlb.domain.ports import AmbiguousName, KeyTaken, NotFound, StoreUnavailable
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event
+from cloudlb.resource.journal_answers import MAX_ANSWER
 from cloudlb.wire import (
     COMMAND_ID,
     Answer,
@@ -233,6 +235,74 @@ class SendTests(JobCase):
         self.assertEqual(200, len(self.sent()))
 
 
+class CommandTests(JobCase):
+    """What jobs hold of their commands and answers."""
+
+    def test_let_go(self) -> None:
+        """Once a command has left, and while its host is looked for, nothing of it is kept."""
+
+        def held() -> bool:
+            collect()
+            return any(type(each) is dict and each.get("secret") == "p4yload" for each in get_objects())
+
+        order = self.order(Opaque("x.StartCommand", {"vm": {"secret": "p4yload"}}))
+        job = self.start(order)
+        del order
+        self.link.lose()
+        self.holder.advance(0.3)
+        self.assertFalse(held())
+        self.link = self.up(self.holder)
+        self.advance(2)
+        ((header, command),) = self.sent()
+        self.assertEqual("p4yload", command.fields["vm"]["secret"])
+        del command
+        self.assertFalse(held())
+        self.answer(header.sequence, Answer())
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
+
+    def test_command_that_cannot_be_made(self) -> None:
+        """Its job ends all the same, also where nobody has thought of the reason."""
+        job = self.start(self.order(Opaque("x.StartCommand", {"contextMap": "no object"})))
+        with patch.object(command_jobs, "read_content", side_effect=RecursionError("deep")):
+            other = self.start(self.order(Opaque("x.StopCommand", {})))
+            self.advance()
+        for each in (job, other):
+            self.assert_failed(each, "not carried out", 534)
+        self.flushLoggedErrors()
+        self.assertEqual([], self.sent())
+
+    def test_command_that_cannot_be_sent(self) -> None:
+        """Nobody knows what became of it."""
+        job = self.start(self.order())
+        with patch.object(self.holder.server.sender, "send", side_effect=RuntimeError("defect")):
+            self.advance()
+        self.assert_failed(job, "unknown", 530)
+        self.flushLoggedErrors()
+
+    def test_large_answer(self) -> None:
+        """The result is kept, and what it was is told."""
+        job = self.start(self.order())
+        self.advance()
+        self.answer(self.sent()[0][0].sequence, CheckHealthAnswer(result=True, details="x" * MAX_ANSWER))
+        ended = self.job(job)
+        self.assertEqual(
+            (JobStatus.SUCCEEDED, "com.cloud.agent.api.CheckHealthAnswer", True),
+            (ended.status, ended.result["class"], ended.result["result"]),
+        )
+        self.assertRegex(ended.result["details"], "^The answer was too large to be kept: 26....")
+        self.assertLess(len(str(ended.result)), 1000)
+
+    def test_name_of_several(self) -> None:
+        """Nothing is sent, and the error tells which there are."""
+        host = self.holder.host(1)
+        self.holder.startup(2)
+        self.asked.database.run(
+            lambda txn: txn.hosts._connection.exec_driver_sql("UPDATE host SET name = 'host-1' WHERE name = 'host-2'")  # type: ignore[attr-defined]
+        )
+        self.assertIn(host.uuid, self.refused(self.order(), AmbiguousName))
+        self.start(self.order(host=host.uuid))
+
+
 class KeyTests(JobCase):
     """The caller's own name for a call."""
 
@@ -248,6 +318,19 @@ class KeyTests(JobCase):
         self.assertEqual((job.uuid, JobStatus.SUCCEEDED), (again.uuid, again.status))
         self.advance()
         self.assertEqual([], self.sent())
+
+    def test_same_beyond_limits(self) -> None:
+        """What is known already is none too many, and needs its host no more."""
+        order = self.order(MaintainCommand(), key="mine")
+        job = self.start(order)
+        with patch.object(command_jobs, "MAX_PER_SERVER", 0), patch.object(command_jobs, "MAX_PER_ACCOUNT", 0):
+            self.assertEqual(job.uuid, self.start(order).uuid)
+        host = self.holder.host(1)
+        self.asked.database.run(lambda txn: txn.hosts.remove(host.id, job.server_id, None, 5.0))
+        for name in ("host-1", host.uuid, str(host.id)):
+            self.assertEqual(job.uuid, self.start(self.order(MaintainCommand(), key="mine", host=name)).uuid)
+        self.refused(self.order(MaintainCommand(), key="other"), NotFound)
+        self.refused(self.order(MaintainCommand(), key="mine", host="host-2"), NotFound)
 
     def test_other(self) -> None:
         """Another command or other arguments: nothing is sent."""
@@ -332,6 +415,26 @@ class LimitTests(JobCase):
             self.advance()
             self.answer(self.sent()[0][0].sequence)
             self.start(self.order())
+
+    def test_bytes(self) -> None:
+        """Of commands that wait for the database; there is room again when it has them."""
+        large = self.order(Opaque("x.Y", {"a": "x" * 1000}))
+        waiting: list[Deferred[Any]] = []
+
+        def run(work: object) -> Deferred[Any]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        with patch.object(command_jobs, "MAX_WAITING_BYTES", 2500):
+            with patch.object(self.asked.database, "run", run):
+                jobs = self.asked.server.command_jobs
+                started = [Deferred.fromCoroutine(jobs.start(large)) for _ in range(2)]
+                self.assertIn("over the limit of 2500", self.refused(large, ServerBusy))
+                while waiting:
+                    waiting.pop().errback(StoreUnavailable("away"))
+            for each in started:
+                self.failureResultOf(each, StoreUnavailable)
+            self.start(large)
 
     def test_account(self) -> None:
         """Of one account, in one batch as well."""

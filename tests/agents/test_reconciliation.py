@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import orjson
+from typing import Any
+from unittest.mock import patch
 
-from cloudlb.domain.models import Job, JobStatus
+import orjson
+from twisted.internet.defer import Deferred
+
+from cloudlb.agents import reconciliation
+from cloudlb.agents.reconciliation import BURST, MAX_PENDING, MAX_PENDING_BYTES, RATE, TOPIC
+from cloudlb.domain.models import Job, JobStatus, Message
+from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.resource.journal_answers import MAX_ANSWER
 from cloudlb.wire import (
     CommandInfo,
     Flag,
@@ -141,8 +149,96 @@ class ReconciliationTests(JobCase):
         other = self.asked.startup(2, ms_host_list="127.0.0.1,127.0.0.2@static")
         header, _ = other.take()[-1]
         other.receive([ReadyAnswer()], sequence=header.sequence, flags=Flag(0))
-        self.ping(other, told(job.uuid))
+        for _ in range(2):
+            self.assertEqual((), self.ping(other, told(job.uuid)))
+            self.advance()
         self.assertEqual(JobStatus.RUNNING, self.job(job).status)
+        # Nor does it keep the host's own agent from it, on the same server.
+        self.sent()
+        self.link.lose()
+        self.advance(0.25)
+        link = self.up(self.asked)
+        self.assertEqual((), self.ping(link, told(job.uuid)))
+        self.advance()
+        self.assertEqual((JobStatus.SUCCEEDED, True), (self.job(job).status, self.job(job).result["result"]))
+
+    def test_job_of_another_kind(self) -> None:
+        """No answer to a command ends what is no command."""
+        host_id = self.holder.host(1).id
+        start = self.asked.database.run(
+            lambda txn: txn.jobs.start(
+                command="prepareHostForMaintenance",
+                account_id=self.account_id,
+                server_id=self.holder.server.membership.own.id,
+                host_id=host_id,
+                now=1.0,
+            )
+        )
+        job, _ = self.successResultOf(start)
+        for _ in range(2):
+            self.assertEqual((), self.ping(self.link, told(job.uuid)))
+            self.advance()
+        self.assertEqual(JobStatus.RUNNING, self.job(job).status)
+
+    def messages(self) -> list[Message]:
+        """What the bus has had of reports."""
+        found = self.successResultOf(self.asked.database.read(lambda txn: txn.bus.after(0, 10_000)))
+        return [message for message in found if message.topic == TOPIC]
+
+    def test_flood(self) -> None:
+        """Ends that nobody has asked for take no more of the bus than a host may have; the rest comes again."""
+        reported = self.holder.server.reconciliation
+        answer = orjson.dumps({"result": True, "details": "y" * 2000}).decode()
+        settled: set[str] = set()
+        for portion in range(20):
+            settled.update(self.ping(self.link, *(told(f"{portion}-{number}", answer) for number in range(400))))
+            self.advance(0.25)
+        (session,) = reported._sessions.values()
+        self.assertEqual((0, 0), (session.pending, session.pending_bytes))
+        size = sum(len(orjson.dumps(message.payload)) for message in self.messages())
+        self.assertLessEqual(size, BURST + RATE * 20)
+        self.assertGreater(size, BURST / 2)
+        self.advance(10)
+        self.ping(self.link, told("again", answer))
+        self.advance()
+        self.assertEqual(("again",), self.ping(self.link, told("again", answer)))
+
+    def test_pending(self) -> None:
+        """What is being written of one session is limited, in number and bytes."""
+        away: list[Deferred[Any]] = []
+
+        def run(work: object) -> Deferred[Any]:
+            away.append(Deferred())
+            return away[-1]
+
+        with patch.object(self.holder.database, "run", run):
+            self.ping(self.link, *(told(str(number)) for number in range(MAX_PENDING + 50)))
+            (session,) = self.holder.server.reconciliation._sessions.values()
+            self.assertEqual(MAX_PENDING, session.pending)
+            while away:
+                away.pop().errback(StoreUnavailable("away"))
+        self.assertEqual((0, 0), (session.pending, session.pending_bytes))
+        self.assertFalse(session.has_room(MAX_PENDING_BYTES + 1))
+
+    def test_long_id(self) -> None:
+        """No agent of ours has it, so nothing is kept of it."""
+        self.ping(self.link, told("x" * 65))
+        self.advance()
+        self.assertEqual((), self.ping(self.link, told("x" * 65)))
+        (session,) = self.holder.server.reconciliation._sessions.values()
+        self.assertEqual({}, session.told)
+        self.assertEqual([], self.messages())
+
+    def test_large_answer(self) -> None:
+        """Its result is kept."""
+        job = self.sent_and_lost()
+        link = self.up(self.asked)
+        fields = {"result": True, "data": "x" * MAX_ANSWER}
+        self.ping(link, told(job.uuid, orjson.dumps(fields).decode(), "x.StrangeAnswer"))
+        ended = self.job(job)
+        self.assertEqual(("x.StrangeAnswer", True), (ended.result["class"], ended.result["result"]))
+        self.assertIn("too large", ended.result["details"])
+        self.assertNotIn("data", ended.result["answer"])
 
 
 class DenialTests(JobCase):
@@ -188,6 +284,16 @@ class DenialTests(JobCase):
         self.assertFalse(self.denied())
         self.ping(told("a", None))
         self.assertTrue(self.denied())
+
+    def test_more_than_is_remembered(self) -> None:
+        """Nobody knows then what it has not told of."""
+        self.holder.advance(6)
+        with patch.object(reconciliation, "MAX_TOLD", 2):
+            for _ in range(2):
+                self.ping(told("a", None), told("b", None), told("c", None))
+        (session,) = self.holder.server.reconciliation._sessions.values()
+        self.assertEqual({"a", "b"}, set(session.told))
+        self.assertFalse(self.denied())
 
     def test_no_agent(self) -> None:
         """Nobody denies anything when the agent has left."""

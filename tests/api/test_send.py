@@ -67,11 +67,16 @@ class SendCommandTests(ApiTestCase):
             ("{", "not JSON"),
             ("[]", "not a JSON object"),
             ('{"wait":"s3cret"}', "wait: an integer"),
+            ('{"wait":604801}', "wait: 604801 is more than 604800"),
+            ('{"contextMap":"s3cret"}', "contextMap: "),
+            ('{"contextMap":{"a":1}}', "contextMap: "),
         ):
-            text = self.refused("sendCommand", hostid="one", name="CheckHealthCommand", arguments=arguments)
-            self.assertIn("parameter arguments:", text)
-            self.assertIn(words, text)
-            self.assertNotIn("s3cret", text)
+            for name in ("CheckHealthCommand", "x.StartCommand"):
+                text = self.refused("sendCommand", hostid="one", name=name, arguments=arguments)
+                self.assertIn("parameter arguments:", text)
+                self.assertIn(words, text)
+                self.assertNotIn("s3cret", text)
+        self.started(name="x.StartCommand", arguments='{"wait":604800,"contextMap":null}')
 
     def test_other_parameters(self) -> None:
         """Each is named."""
@@ -79,6 +84,20 @@ class SendCommandTests(ApiTestCase):
             text = self.refused("sendCommand", **{"hostid": "one", "name": "CheckHealthCommand", name: value})
             self.assertIn(f"parameter {name}:", text)
         self.assertEqual([], self.stored(lambda txn: txn.jobs.running_on(self.host.id)))
+
+    def test_name_of_several_hosts(self) -> None:
+        """Refused with their uuids, wherever a name stands for a host; where none does, it is unknown."""
+        self.add_host("two")
+        other = self.stored(lambda txn: txn.hosts.find("two"))
+        rename = "UPDATE host SET name = 'one' WHERE name = 'two'"
+        self.stored(lambda txn: txn.hosts._connection.exec_driver_sql(rename).close())  # type: ignore[attr-defined]
+        for command, more in (("sendCommand", {"name": "CheckHealthCommand"}), ("listInvestigations", {})):
+            text = self.refused(command, hostid="one", **more)
+            self.assertIn("parameter hostid: several hosts are named", text)
+            self.assertIn(f"{self.host.uuid}, {other.uuid}", text)
+        for command, parameter in (("deleteHost", "id"), ("disableOutOfBandManagementForHost", "hostid")):
+            self.assertNotIn("several", self.refused(command, **{parameter: "one"}))
+        self.started(hostid=other.uuid)
 
     def test_id(self) -> None:
         """The same call is the same job, another one is refused."""

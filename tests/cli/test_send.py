@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
+from click import ClickException
 from click.testing import Result
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -17,6 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.agents.errors import AgentTimedOut
 from cloudlb.agents.outcomes import Outcome, answered, failed
 from cloudlb.cli import jobs as module
+from cloudlb.cli.client import Client
+from cloudlb.cli.hosts import find_host
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, Job, StatusChange
 from cloudlb.domain.ports import Transaction
@@ -87,7 +91,9 @@ class SendTests(ListeningTestCase):
     async def test_what_is_sent(self) -> None:
         """Command, fields, time-out and id."""
         running = self.running("agent-1", "x.Z", '{"a":\n1}', "--timeout", "9", "--id", "mine")
-        job = await self.job()
+        uuid = (await self.job()).uuid
+        job = await self.database.read(lambda txn: txn.jobs.get(uuid))
+        assert job is not None
         self.assertEqual(({"class": "x.Z", "fields": {"a": 1}}, "mine"), (job.arguments, job.key))
         assert job.deadline is not None
         self.assertLess(job.deadline - job.created, 30)
@@ -107,6 +113,16 @@ class SendTests(ListeningTestCase):
         result = await self.ended(failed(AgentTimedOut("host agent-1 was mute")), "agent-1", "CheckHealthCommand")
         self.assertEqual((1, ""), (result.exit_code, result.stdout))
         self.assertEqual("Error: timed out: host agent-1 was mute\n", result.stderr)
+
+    async def test_no_answer_as_json(self) -> None:
+        """The job's error, with the same status and line on stderr."""
+        outcome = failed(AgentTimedOut("host agent-1 was mute"))
+        result = await self.ended(outcome, "agent-1", "CheckHealthCommand", "--json")
+        text = "timed out: host agent-1 was mute"
+        self.assertEqual(
+            (1, [{"errorcode": 530, "errortext": text}], f"Error: {text}\n"),
+            (result.exit_code, json.loads(result.stdout), result.stderr),
+        )
 
     async def test_refused(self) -> None:
         """The server's reason."""
@@ -146,8 +162,24 @@ class SendTests(ListeningTestCase):
         self.assertIn(f"queryAsyncJobResult jobid={job.uuid}", result.stderr)
 
 
+class _Listing:
+    """A client whose server has these hosts."""
+
+    def __init__(self, *uuids: str) -> None:
+        self.rows = [{"id": uuid} for uuid in uuids]
+
+    def list(self, command: str, **parameters: str) -> list[dict[str, str]]:
+        return self.rows
+
+
 class UsageTests(SynchronousTestCase):
     """What needs no server."""
+
+    def test_name_of_several_hosts(self) -> None:
+        """Refused with their uuids; one host's name is enough."""
+        self.assertEqual("a", find_host(cast("Client", _Listing("a")), "one"))
+        with self.assertRaisesRegex(ClickException, "several hosts are named 'one': a, b"):
+            find_host(cast("Client", _Listing("a", "b")), "one")
 
     def test_arguments(self) -> None:
         """What is no JSON is wrong usage."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import DirectResource, Host, HostId, OutOfBand, ServerId, Session, ZoneId
-from cloudlb.domain.ports import AlreadyExists, HostFilter, Location, NotFound, Transaction
+from cloudlb.domain.ports import AlreadyExists, AmbiguousName, HostFilter, Location, NotFound, Transaction
 from cloudlb.domain.resource_state import ResourceState
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
@@ -49,9 +49,17 @@ class HostRowsContract(StoreContract):
             self.assertIsNone(self.find(key))
 
     def test_find_a_name_of_several(self) -> None:
-        """Of hosts with one name the oldest is meant."""
-        self.admit(admission("d", self.location, name=self.hosts[1].facts.name))
-        self.assertEqual(self.find(self.hosts[1].facts.name), self.hosts[1])
+        """Nobody knows which is meant, so the error names them; what is no name is found."""
+        named, like_an_id = self.hosts[1], str(self.hosts[0].id)
+        other = self.admit(admission("d", self.location, name=named.facts.name))
+        with self.assertRaisesRegex(AmbiguousName, f"'{named.facts.name}': {named.uuid}, {other.uuid}$"):
+            self.find(named.facts.name)
+        self.assertEqual(self.find(named.uuid), named)
+        for guid in "ef":
+            self.admit(admission(guid, self.location, name=like_an_id))
+        self.assertEqual(self.find(like_an_id), self.hosts[0])
+        self.write(lambda txn: txn.hosts.remove(other.id, SERVER, None, 5.0))
+        self.assertEqual(self.find(named.facts.name), named)
 
     def test_lists(self) -> None:
         """Lists are ordered by id and leave out removed hosts; a zone's ids are those of its own hosts."""

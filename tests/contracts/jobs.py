@@ -84,6 +84,25 @@ class JobRowsContract(StoreContract):
         self.assertTrue(self.ask()[1])
         self.assertTrue(self.ask()[1])
 
+    def test_of_key(self) -> None:
+        """An account's own name for a job, whatever became of that."""
+        job, _ = self.ask(key="k", arguments={"a": 1})
+        self.end(job)
+        keys = ((2, "k"), (5, "k"), (2, "l"))
+        found = self.look(lambda txn: [txn.jobs.of_key(account, key) for account, key in keys])
+        self.assertEqual([each and (each.uuid, each.arguments) for each in found], [(job.uuid, {"a": 1}), None, None])
+
+    def test_listed(self) -> None:
+        """Of their arguments the class alone, for there may be thousands."""
+        arguments = {"class": "x.Y", "fields": {"a": "x" * 60_000}}
+        job, _ = self.ask(host_id=HostId(3), deadline=5.0, arguments=arguments)
+        for listed in (
+            self.look(lambda txn: txn.jobs.running([SERVER], 9)),
+            self.look(lambda txn: txn.jobs.overdue(6.0, 9)),
+            self.look(lambda txn: txn.jobs.running_on(HostId(3))),
+        ):
+            self.assertEqual(listed, [evolve(job, arguments={"class": "x.Y"})])
+
     def test_key_of_another(self) -> None:
         """A key that stands for something else is refused, and the error names both."""
         job, _ = self.ask(key="k", arguments={"a": 1})
