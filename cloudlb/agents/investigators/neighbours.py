@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from cloudlb.agents.errors import CommandError
 from cloudlb.agents.investigation import Means
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, ServerId, ServerState
+from cloudlb.domain.models import Host, ServerId
 from cloudlb.domain.permissions import refusal
 from cloudlb.domain.ports import Transaction
 from cloudlb.wire import Answer, Command, Opaque
@@ -44,10 +44,10 @@ async def neighbours(means: Means, host: Host, command: type[Command]) -> list[H
     """
     if host.cluster is None:
         return []
-    cluster, own, now = host.cluster.id, means.probes.server_id, means.reactor.seconds()
+    cluster, own = host.cluster.id, means.probes.server_id
 
     def find(txn: Transaction) -> tuple[list[Host], set[ServerId | None]]:
-        live = {server.id for server in txn.servers.all() if server.state(now) is ServerState.UP}
+        live = {server.id for server in txn.servers.all() if server.alive}
         return txn.hosts.in_cluster(cluster, HostStatus.UP), {own, *live}
 
     found, servers = await means.store.read(find)
