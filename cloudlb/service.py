@@ -45,6 +45,7 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
+from cloudlb.cluster.fencing import Fencing
 from cloudlb.cluster.membership import Membership
 from cloudlb.cluster.orphans import Orphans
 from cloudlb.cluster.pruning import Pruning
@@ -124,6 +125,7 @@ class Server(Service):
         self.pruning = Pruning(database, self.settings, reactor)
         self.bereaved = Bereaved(database, self.settings, self.membership, self.disconnection, reactor)
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
+        self.fencing = Fencing(self.membership, self.directory, self.disconnection, self.lists, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
         self.concerns = Concerns(database, self.settings, self.directory, reactor)
         half_open = HalfOpen(reactor, config.max_half_open, config.max_half_open_per_address)
@@ -224,6 +226,7 @@ class Server(Service):
             self.overdue.start()
             self.second_looks.start()
             self.pruning.start()
+            self.fencing.start()
             await self.bereaved.start()
             self.direct_hosts.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
@@ -264,6 +267,7 @@ class Server(Service):
         self.second_looks.stop()
         self.probes.stop()
         self.pruning.stop()
+        self.fencing.stop()
         self.bereaved.stop()
         self.concerns.stop()
         self.orphans.stop()

@@ -194,6 +194,8 @@ class LivenessTests(WorldCase):
         agent = world.agents[2]
         heartbeats = world.servers[B].service.membership._heartbeats
         heartbeats.stop()
+        # Or else it would give its agents up.
+        world.servers[B].service.fencing.stop()
         world.advance(TIMEOUT + 15)
         heartbeats.start(1.5)
         world.advance(30)
