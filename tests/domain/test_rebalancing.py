@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import permutations, product
 
 from attrs import evolve
 from hypothesis import given, settings
@@ -159,6 +159,8 @@ class Plans(SynchronousTestCase):
         """All servers are served at one relative pace."""
         planned = plan(hosts_on("B" * 8 + "C" * 4), [A, B, C], Algorithm.STATIC, BAND)
         self.assertEqual("".join(move.source for move in planned.moves[:6]), "BCBBCB")
+        planned = plan(hosts_on("B" * 10 + "C"), [A, B, C], Algorithm.STATIC, BAND)
+        self.assertEqual("".join(move.source for move in planned.moves), "BBBBBCBBBBB")
 
     def test_cost(self) -> None:
         """10,000 hosts and 10 servers, all wrongly weighed."""
@@ -277,6 +279,14 @@ class Rendezvous(SynchronousTestCase):
         self.assertEqual(after(planned)["C"], 0)
         self.assertEqual([move.source for move in planned.moves], ["C"])
 
+    def test_drained_servers_do_not_count(self) -> None:
+        """Neither they nor their agents: the drain moves those, and the others are even without them."""
+        planned = plan(hosts_on("AB" * 20 + "C" * 30), [A, B, evolve(C, draining=True)], Algorithm.RENDEZVOUS, BAND)
+        self.assertEqual(
+            [(share.average, share.off) for share in planned.shares], [(20, False), (20, False), (0, False)]
+        )
+        self.assertEqual((planned.moves, planned.notes), ((), ()))
+
     def test_new_lists(self) -> None:
         """A change of the lists sends all where they lead, and not only as many as the band needs."""
         hosts = hosts_on("ABCD" * 25)
@@ -332,3 +342,11 @@ class LeastMoves(SynchronousTestCase):
         """Where nobody may go straight from the fullest to the emptiest server, two agents do it in two moves."""
         moves = least_moves({"A": 6, "B": 4, "C": 2}, dict.fromkeys("ABC", (3, 5)), {("A", "B"): 3, ("B", "C"): 3})
         self.assertEqual(moves, {("A", "B"): 1, ("B", "C"): 1})
+
+    def test_second_thoughts(self) -> None:
+        """An agent that could go to either of two servers leaves the one to another agent that can go nowhere else."""
+        ways = {("A", "C"): 1, ("A", "D"): 1, ("B", "C"): 1}
+        bounds = {"A": (1, 1), "B": (0, 0), "C": (1, 1), "D": (1, 1)}
+        for order in permutations(ways):
+            moves = least_moves({"A": 2, "B": 1, "C": 0, "D": 0}, bounds, {pair: ways[pair] for pair in order})
+            self.assertEqual(moves, {("A", "D"): 1, ("B", "C"): 1})
