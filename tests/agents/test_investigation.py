@@ -329,6 +329,7 @@ class RecordTests(ChainTestCase):
         self.clock.advance(10)
         found = self.successResultOf(begun)
         self.assertEqual(self.store.investigations, [found])
+        self.assertEqual(self.store.looks, [(1, 1010.0)])
         self.assertEqual((found.host_id, found.server_id, found.started), (1, 7, 1000.0))
         (event,) = self.store.events
         self.assertEqual(

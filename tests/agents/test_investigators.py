@@ -21,6 +21,7 @@ from cloudlb.agents.investigators.simple import SimpleInvestigator
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import DirectResource, Host, ServerId, Session
 from cloudlb.domain.records import Verdict
+from cloudlb.domain.resource_state import ResourceState
 from cloudlb.domain.settings import INVESTIGATORS_ORDER, Settings
 from cloudlb.net.icmp import NotPermitted
 from cloudlb.wire import (
@@ -227,7 +228,7 @@ class PingTests(InvestigatorTestCase):
         self.assert_said(self.ask({}), UNKNOWN, "none of 3 neighbours could be asked")
 
     def test_who_is_asked(self) -> None:
-        """Up hosts of the cluster on the same server, those behind the host first, and not too many."""
+        """Up hosts of the cluster, those of this server and behind the host first, and not too many."""
         others: list[Host] = [
             host(5),
             host(6),
@@ -240,6 +241,22 @@ class PingTests(InvestigatorTestCase):
         self.store.hosts |= {each.id: each for each in others}
         self.assert_said(self.ask({}, host(5)), UNKNOWN)
         self.assertEqual([number for number, _ in self.sender.sent], [6, 11, 1])
+
+    def test_other_servers(self) -> None:
+        """Hosts of other live servers are asked, after those of this one; what a dead server had is not."""
+        self.store.servers = [SimpleNamespace(id=ServerId(number), alive=number != 3) for number in (2, 3, 4)]
+        owners = {1: 9, 2: 4, 3: 3, 4: 2, 5: 1, 6: 2}
+        self.store.hosts = {host(n).id: host(n, server_id=ServerId(owner)) for n, owner in owners.items()}
+        self.assert_said(self.ask({2: cannot, 4: reaches}, host(1, server_id=ServerId(9))), UP, "host-4")
+        self.assertEqual([number for number, _ in self.sender.sent], [5, 2, 4])
+
+    def test_who_may_not_be_asked(self) -> None:
+        """A host that takes no command at all has no place among those that are asked; one in maintenance has."""
+        states = (ResourceState.UNMANAGED, ResourceState.MAINTENANCE, ResourceState.DISABLED, ResourceState.UNMANAGED)
+        changed = {n: host(n, resource_state=state) for n, state in enumerate(states, 2)}
+        self.store.hosts |= {each.id: each for each in [*changed.values(), host(6)]}
+        self.assert_said(self.ask({6: reaches}), UP, "host-6")
+        self.assertEqual([number for number, _ in self.sender.sent], [3, 4, 6])
 
     def test_nobody_to_ask(self) -> None:
         """A host alone in its cluster, or in none, has no neighbours."""

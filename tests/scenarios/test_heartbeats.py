@@ -14,11 +14,11 @@ PING = 6
 class HeartbeatTests(WorldCase):
     """One server, four agents, a sign of life each second; no machine of this world answers ICMP."""
 
-    def shared_world(self) -> World:
+    def shared_world(self, servers: int = 1) -> World:
         """A world whose hosts have seen each other's signs of life."""
         folder = Path(self.mktemp()).absolute()
         properties = f"simulator.heartbeat.dir={folder}\nsimulator.heartbeat.interval=1\n"
-        world = self.world(servers=1, agents=4, ping_interval=PING, properties=properties)
+        world = self.world(servers=servers, agents=4, ping_interval=PING, properties=properties)
         world.advance(2 * PING)
         return world
 
@@ -40,6 +40,30 @@ class HeartbeatTests(WorldCase):
         self.assertEqual((found.verdict, found.decided_by.investigator), (Verdict.DOWN, "KVMInvestigator"))
         for neighbour in ("agent-1", "agent-3", "agent-4"):
             self.assertIn(neighbour, found.decided_by.reason)
+        self.assertEqual(world.row(agent).status.value, "Down")
+
+    def test_neighbours_on_other_servers(self) -> None:
+        """They are asked through their servers, where the host's own has none beside it."""
+        world = self.shared_world(servers=4)
+        agent = world.agents[2]
+        self.assertEqual(len({one.server for one in world.agents.values()}), 4)
+        world.power_off(agent)
+        world.advance(2.5 * PING + 30)
+        found = self.investigation(world, agent)
+        assert found.decided_by is not None
+        self.assertEqual((found.verdict, found.decided_by.investigator), (Verdict.DOWN, "KVMInvestigator"))
+        self.assertIn("agent-1", found.decided_by.reason)
+        self.assertEqual(world.row(agent).status.value, "Down")
+
+    def test_a_fresh_heartbeat(self) -> None:
+        """A machine whose link is lost while its sign of life is fresh is found Down when that has grown old."""
+        world = self.shared_world()
+        agent = world.agents[2]
+        world.kill_agent(agent)
+        world.advance(10)
+        self.assertIs(self.investigation(world, agent).verdict, Verdict.UP)
+        self.assertEqual(world.row(agent).status.value, "Disconnected")
+        world.advance(90)
         self.assertEqual(world.row(agent).status.value, "Down")
 
     def test_agent_killed(self) -> None:

@@ -9,6 +9,7 @@ from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event, Investigation, Verdict
 from cloudlb.domain.settings import ALERT_WAIT, INVESTIGATORS_ORDER, PING_INTERVAL, PING_TIMEOUT
+from tests.agents.test_disconnection import Witness
 from tests.scenarios.case import WorldCase
 from tests.support.world import AgentProcess, World
 
@@ -186,6 +187,30 @@ class LivenessTests(WorldCase):
             )
             self.assertEqual(world.row(back).status.value, "Up")
             self.assert_up_once(world, back)
+            self.assert_on_record(world)
+
+    def test_a_host_whose_server_dies_with_it(self) -> None:
+        """Is Disconnected and then Down, by one of the other servers, also where its own has been stopped cleanly."""
+        for end in (World.kill_server, World.stop_server):
+            world = self.liveness_world(Verdict.DOWN)
+            gone, back = world.agents[2], world.agents[5]
+            witness = Witness()
+            for server in world.servers.values():
+                server.service.hooks.add(witness)
+            world.kill_agent(gone)
+            end(world, world.servers[B])
+            world.advance(TIMEOUT + 30)
+            self.assertEqual(self.story(world, gone), [("ManagementServerDown", "Disconnected")])
+            world.advance(60)
+            self.assertEqual(self.story(world, gone), [("ManagementServerDown", "Disconnected"), ("HostDown", "Down")])
+            (found,) = self.investigations(world, gone)
+            live = [world.servers[address].service.membership.own.id for address in (A, C)]
+            self.assertEqual(found.server_id, min(live))
+            told = [status.value for _, name, status in witness.seen if name == gone.name]
+            self.assertEqual(told, ["Disconnected", "Down"])
+            world.advance(300)
+            self.assertEqual(len(self.investigations(world, gone)), 1)
+            self.assertEqual((world.row(back).status.value, self.investigations(world, back)), ("Up", []))
             self.assert_on_record(world)
 
     def test_a_server_that_only_seems_dead(self) -> None:

@@ -434,7 +434,8 @@ class World:
     def stale_writes(self) -> list[tuple[object, ...]]:
         """Changes of a host's status by another server than the one that the row names.
 
-        But for what any server may say: that a host has waited too long for its agent, and that its server is dead.
+        But for what any server may say: that a host has waited too long for its agent, that its server is dead, and
+        what it finds when it looks again into what another one has lost.
         """
         with self._own._read_engine.begin() as connection:
             rows = connection.exec_driver_sql(
@@ -443,7 +444,7 @@ class World:
                 "SELECT * FROM event WHERE host_id = host AND json_extract(details, '$.to') = status "
                 "AND json_extract(details, '$.session') = CAST(session AS TEXT) "
                 "AND (json_extract(details, '$.event') = 'WaitedTooLong' "
-                "OR description LIKE '%management server is dead%'))"
+                "OR description LIKE '%management server is dead%' OR description LIKE '%was looked into again%'))"
             )
             return [tuple(row) for row in rows]
 
