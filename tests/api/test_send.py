@@ -90,7 +90,7 @@ class SendCommandTests(ApiTestCase):
         self.add_host("two")
         other = self.stored(lambda txn: txn.hosts.find("two"))
         rename = "UPDATE host SET name = 'one' WHERE name = 'two'"
-        self.stored(lambda txn: txn.hosts._connection.exec_driver_sql(rename).close())  # type: ignore[attr-defined]
+        self.stored(lambda txn: txn.hosts._connection.exec_driver_sql(rename).close())
         for command, more in (("sendCommand", {"name": "CheckHealthCommand"}), ("listInvestigations", {})):
             text = self.refused(command, hostid="one", **more)
             self.assertIn("parameter hostid: several hosts are named", text)
