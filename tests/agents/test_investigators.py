@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable
-from cloudlb.agents.investigation import Investigator
+from cloudlb.agents.investigation import Case, Investigator, Investigators
 from cloudlb.agents.investigators import built_in
 from cloudlb.agents.investigators.icmp import PATIENCE, IcmpInvestigator
 from cloudlb.agents.investigators.kvm import KVMInvestigator
 from cloudlb.agents.investigators.ping import PingInvestigator
 from cloudlb.agents.investigators.simple import SimpleInvestigator
+from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import DirectResource, Host, ServerId, Session
 from cloudlb.domain.records import Verdict
@@ -70,6 +72,38 @@ class BuiltInTests(SynchronousTestCase):
         """The setting's default names them all, and only them."""
         names = Settings().value(INVESTIGATORS_ORDER).split(",")
         self.assertEqual(names, list(built_in(means(FakeStore(), reactor=Clock()))))
+
+
+class BudgetTests(InvestigatorTestCase):
+    """The time that the built-in ones have with the settings' defaults."""
+
+    def test_the_last_one_has_its_whole_time(self) -> None:
+        """Where a rack has lost its power all others wait for nothing, and the BMCs are asked all the same."""
+        self.sender.answers = dict.fromkeys((2, 3, 4), mute)
+
+        async def echo(_: str, seconds: float) -> float | None:
+            await deferLater(self.clock, seconds)
+            return None
+
+        asked: list[float] = []
+
+        class Bmc(Investigator):
+            async def investigate(self, case: Case) -> tuple[Verdict, str]:
+                asked.append(case.seconds)
+                return DOWN, "its power is off"
+
+        attache: Any = FakeAttache()
+        investigators = Investigators(
+            self.store.store,
+            cast("LiveSettings", SimpleNamespace(current=Settings())),
+            self.clock,
+            random.Random(1),
+            {**built_in(self.means, echo), "RedfishInvestigator": Bmc()},
+        )
+        begun = Deferred.fromCoroutine(investigators.investigate(case(host(1), attache=attache)))
+        self.clock.pump([0.5] * 80)
+        self.assertEqual([finding.verdict for finding in self.successResultOf(begun).findings], [*[UNKNOWN] * 4, DOWN])
+        self.assertEqual(asked, [float(Settings().investigator_timeout)])
 
 
 class FakeAttache:
