@@ -65,7 +65,7 @@ class Fencing:
         self._lists = lists
         self._clock = clock
         self._rng = rng
-        self._cut_off = False
+        self._cut_off_ticks = 0
         self._others_take = False
         self._witnesses: list[LinkAttache] = []
         self._asked: dict[Attache, float] = {}
@@ -81,21 +81,26 @@ class Fencing:
         self._ticks.stop()
 
     def _tick(self) -> None:
-        cut_off = self._membership.cut_off
-        if cut_off is not self._cut_off:
-            self._cut_off, self._others_take = cut_off, False
-            self._witnesses, self._next_witnesses = [], 0.0
-            self._asked.clear()
-            if cut_off:
-                self.log.warn("cut off from the database: agents stay until others turn out to take them")
-            else:
+        if not self._membership.cut_off:
+            if self._cut_off_ticks > 1:
                 self.log.info("the database is back, and agents stay")
-        if not cut_off:
+            self._reset()
             return
+        self._cut_off_ticks += 1
+        if self._cut_off_ticks == 1:
+            # A process that stood still has not tried yet: its heartbeat is due now.
+            return
+        if self._cut_off_ticks == 2:
+            self.log.warn("cut off from the database: agents stay until others turn out to take them")
         if not self._others_take:
             self._hear_witnesses()
         if self._others_take:
             self._give_up()
+
+    def _reset(self) -> None:
+        self._cut_off_ticks, self._others_take = 0, False
+        self._witnesses, self._next_witnesses = [], 0.0
+        self._asked.clear()
 
     def _hear_witnesses(self) -> None:
         gone = sum(not witness.connected for witness in self._witnesses)

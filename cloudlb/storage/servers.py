@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from cloudlb.domain.models import PeerView, Server, ServerId
 from cloudlb.domain.ports import AlreadyExists
 from cloudlb.domain.server_state import SERVER_TABLE, ServerEvent, ServerState
-from cloudlb.storage.schema import management_server
-from cloudlb.storage.settings import SettingTable
+from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, Settings
+from cloudlb.storage.schema import configuration, management_server
 
 _COLUMNS = tuple(management_server.c)
 _ALL = select(*_COLUMNS).order_by(management_server.c.name)
@@ -21,6 +21,9 @@ _NAMED = select(*_COLUMNS).where(management_server.c.name == bindparam("of_name"
 _STATE = select(management_server.c.state).where(management_server.c.id == bindparam("of_id"))
 _CREATE = insert(management_server).returning(*_COLUMNS)
 _WRITE = update(management_server).where(management_server.c.id == bindparam("of_id"))
+_OF_HEARTBEATS = select(configuration.c.name, configuration.c.value).where(
+    configuration.c.name.in_((HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD))
+)
 _STEP = _WRITE.where(management_server.c.state == bindparam("before"))
 
 
@@ -31,17 +34,15 @@ class ServerTable:
         self,
         connection: Connection,
         new_uuid: Callable[[], UUID],
-        settings: SettingTable,
         clock: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._new_uuid = new_uuid
-        self._settings = settings
         self._clock = clock
 
     def register(self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId) -> Server:
         """Find or make the row of a server that starts."""
-        now, threshold = self._clock(), self._settings.load().heartbeat_threshold
+        now, threshold = self._clock(), self._threshold()
         values = {"address": address, "port": port, "version": version, "started": now, "heartbeat": now}
         run_id = int(now * 1000)
         known = self._connection.execute(_NAMED, {"of_name": name}).mappings().first()
@@ -90,8 +91,11 @@ class ServerTable:
 
     def all(self) -> list[Server]:
         """Every server, ordered by name."""
-        now, threshold = self._clock(), self._settings.load().heartbeat_threshold
+        now, threshold = self._clock(), self._threshold()
         return [self._server(row, now, threshold) for row in self._connection.execute(_ALL).mappings()]
+
+    def _threshold(self) -> float:
+        return Settings({row.name: row.value for row in self._connection.execute(_OF_HEARTBEATS)}).heartbeat_threshold
 
     @staticmethod
     def _server(row: Mapping[Any, Any], now: float, threshold: float) -> Server:

@@ -84,6 +84,18 @@ class FencingTests(WorldCase):
         self.assertEqual((world.spread(), self.changes(world)), (spread, changes))
         self.assert_up_once(world)
 
+    def test_a_server_that_stood_still(self) -> None:
+        """Has the database all the same, and keeps its agents."""
+        world = self.world()
+        changes = self.changes(world)
+        world.freeze(world.servers[B])
+        world.advance(20)
+        world.thaw(world.servers[B])
+        world.advance(30)
+        self.assertEqual(world.spread()[B], [2, 5])
+        self.assertEqual(self.changes(world), changes)
+        self.assert_up_once(world)
+
     def test_all_but_one_come_back(self) -> None:
         """The agents of the one whose database stays away go to the others."""
         world = self.world(ping_interval=PING)
