@@ -86,7 +86,7 @@ class FencingTests(WorldCase):
 
     def test_a_server_that_stood_still(self) -> None:
         """Has the database all the same, and keeps its agents."""
-        world = self.world()
+        world = self.world(database_lag=0.3)
         changes = self.changes(world)
         world.freeze(world.servers[B])
         world.advance(20)
