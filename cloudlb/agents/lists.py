@@ -1,9 +1,10 @@
 """The list of servers that each agent should hold, and how agents come to hold it.
 
 An agent gets its list with ReadyCommand when it connects with another one, and with SetupMSListCommand after a change
-of ``host``, the algorithm or the interval. A new list alone moves nobody, so where its head is another server than the
-one that the agent is on, a second SetupMSListCommand with triggerHostLb follows, paced, so that a change of the whole
-fleet's lists does not become a storm of connections. Where the head is down, it follows when that server comes up.
+of ``host``, the algorithm, the weights or the interval. A new list alone moves nobody, so where its head is another
+server than the one that the agent is on, a second SetupMSListCommand with triggerHostLb follows, paced, so that a
+change of the whole fleet's lists does not become a storm of connections. Where the head is down, it follows when that
+server comes up.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class Lists:
         """Decide what a host's agent should hold, given what it holds."""
         settings, host, held = self._settings.current, attache.host, attache.held
         algorithm = settings.algorithm
-        wanted = host_list_for(algorithm, settings.servers, Place(host.facts.guid, attache.rank), self._rng)
+        place = Place(host.facts.guid, attache.rank)
+        wanted = host_list_for(algorithm, settings.servers, place, self._rng, settings.weights)
         current = held is not None and is_current(algorithm, wanted, held)
         interval = settings.check_interval(host.cluster.id if host.cluster else None)
         return Orders(held if current and held else wanted, interval, not current)

@@ -148,7 +148,8 @@ class Registration:
 
     def _properties(self, new: NewHost, host: Host, guid: str, place: int) -> str:
         settings = self._settings.current
-        hosts = host_list_for(settings.algorithm, settings.servers, Place(host.facts.guid, place), self._rng)
+        of_host = Place(host.facts.guid, place)
+        hosts = host_list_for(settings.algorithm, settings.servers, of_host, self._rng, settings.weights)
         pod = new.cluster.pod
         return properties_text(
             f"Agent of {new.name}.",

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.models import ClusterId, Server, ServerId
-from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, LB_WEIGHTS
 from cloudlb.wire import (
     Answer,
     Flag,
@@ -81,6 +81,28 @@ class ListTests(SynchronousTestCase):
         self.fixture.advance(1)
         triggers = [[order.trigger_host_lb for order in self.orders(link)] for link in links]
         self.assertEqual(triggers, [[], [True], [True]])
+
+    def test_a_change_of_the_weights_moves_agents_to_the_heavier_server(self) -> None:
+        """Under rendezvous those whose list it heads now are sent there; under another algorithm nobody is told."""
+        links = [self.up(number, f"{','.join(SERVERS)}@static") for number in range(1, 7)]
+        self.change(LB_WEIGHTS, "127.0.0.3=2")
+        self.fixture.advance(2)
+        self.assertEqual([self.orders(link) for link in links], [[]] * 6)
+        self.change(LB_ALGORITHM, "rendezvous")
+        self.fixture.advance(0.5)
+        before = [self.orders(link)[-1].ms_list[0] for link in links]
+        self.fixture.advance(2)
+        for link in links:
+            self.orders(link)
+        self.change(LB_WEIGHTS, "127.0.0.3=1000")
+        self.fixture.advance(0.5)
+        told = [self.orders(link) for link in links]
+        self.fixture.advance(2)
+        heads = [orders[0].ms_list[0] if orders else head for orders, head in zip(told, before, strict=True)]
+        self.assertEqual(set(heads), {"127.0.0.3"})
+        self.assertNotEqual(set(before), set(heads))
+        for link, head in zip(links, before, strict=True):
+            self.assertEqual(any(order.trigger_host_lb for order in self.orders(link)), head != "127.0.0.3")
 
     def test_nobody_is_sent_to_a_server_that_is_down(self) -> None:
         """The list is sent all the same, and the order to move when the server has come up, once."""
