@@ -182,9 +182,11 @@ class Servers(TestCase):
         slow = first.run(partial(_publish, number=1))
         await deferToThread(committing.wait, _PATIENCE)
         quick = second.run(partial(_publish, number=2))
-        await self.until("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-        self.assertNoResult(quick)
-        go.set()
+        try:
+            await self.until("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            self.assertNoResult(quick)
+        finally:
+            go.set()
         await gatherResults([slow, quick])
         messages = await second.read(lambda txn: txn.bus.after(0, 10))
         self.assertEqual([message.payload["number"] for message in messages], [1, 2])
@@ -196,14 +198,14 @@ class Servers(TestCase):
             [server.run(partial(_publish, number=number)) for number in range(60) for server in servers]
         )
         seen: list[int] = []
-        last = 0
-        while len(seen) < 240:
+        last = -1
+        newest, published = 0, False
+        while last < newest or not published:
             published = running.called
+            newest = await servers[0].read(lambda txn: txn.bus.last_sequence())
             for message in await servers[0].read(partial(_after, last=last)):
                 last = message.sequence
                 seen.append(message.payload["number"])
-            if published and len(seen) < 240 and last == await servers[0].read(lambda txn: txn.bus.last_sequence()):
-                break
         await running
         self.assertEqual(sorted(seen), sorted([*range(60)] * 4))
 
