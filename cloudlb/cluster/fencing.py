@@ -32,6 +32,8 @@ from cloudlb.wire import Flag, MigrateAgentConnectionCommand
 
 TICK = 1.0
 """Seconds between looks whether this server is cut off, and between the portions in which agents are given up."""
+STOOD_STILL = 3.0
+"""Seconds without a look that mean that the process was suspended, or starved."""
 PER_TICK = 50
 """Agents given up in one portion: each costs another server a handshake and an admission."""
 WITNESSES = 3
@@ -65,7 +67,8 @@ class Fencing:
         self._lists = lists
         self._clock = clock
         self._rng = rng
-        self._cut_off_ticks = 0
+        self._last_tick = 0.0
+        self._cut_off = False
         self._others_take = False
         self._witnesses: list[LinkAttache] = []
         self._asked: dict[Attache, float] = {}
@@ -81,16 +84,18 @@ class Fencing:
         self._ticks.stop()
 
     def _tick(self) -> None:
+        now = self._clock.seconds()
+        # A process that stood still has not tried yet: its heartbeat is due now.
+        stood_still, self._last_tick = now - self._last_tick > STOOD_STILL, now
         if not self._membership.cut_off:
-            if self._cut_off_ticks > 1:
+            if self._cut_off:
                 self.log.info("the database is back, and agents stay")
             self._reset()
             return
-        self._cut_off_ticks += 1
-        if self._cut_off_ticks == 1:
-            # A process that stood still has not tried yet: its heartbeat is due now.
+        if stood_still:
             return
-        if self._cut_off_ticks == 2:
+        if not self._cut_off:
+            self._cut_off = True
             self.log.warn("cut off from the database: agents stay until others turn out to take them")
         if not self._others_take:
             self._hear_witnesses()
@@ -98,7 +103,7 @@ class Fencing:
             self._give_up()
 
     def _reset(self) -> None:
-        self._cut_off_ticks, self._others_take = 0, False
+        self._cut_off, self._others_take = False, False
         self._witnesses, self._next_witnesses = [], 0.0
         self._asked.clear()
 

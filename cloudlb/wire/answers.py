@@ -24,8 +24,8 @@ class StartupAnswer(Answer):
     ping_interval: int = 0
     """Seconds."""
     retry_after: int | None = None
-    """Ours, and for agents of ours only: a false result is then no refusal for good but "busy", and these are the seconds
-    after which the agent is welcome to come again."""
+    """Ours, and for agents of ours only: a false result is then no refusal for good but "busy", and these are the
+    seconds after which the agent is welcome to come again."""
 
 
 @frozen(kw_only=True)
