@@ -9,12 +9,11 @@ A server that dies leaves its jobs running; see :mod:`cloudlb.cluster.orphans` f
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -22,25 +21,30 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cloudlb.agents.answer_size import fitted
+from cloudlb.agents.command_orders import (
+    TOPIC,
+    Load,
+    Order,
+    Routes,
+    ServerBusy,
+    TooManyJobs,
+    alive_servers,
+    holder_of,
+    publish,
+    start,
+)
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.errors import CommandCancelled, CommandError
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable, unknown
 from cloudlb.agents.sender import Sender
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId
+from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import AmbiguousName, Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 from cloudlb.net.spawn import spawn
-from cloudlb.wire import COMMAND_ID, BodyError, Command, Opaque, fields_of, read_content, wire_name
+from cloudlb.wire import COMMAND_ID, BodyError, Command, Opaque, fields_of, read_content
 
 T = TypeVar("T")
-
-TOPIC = "host.command"
-"""Jobs for the server that holds their hosts: {"server_id", "jobs": [uuid], "moves"}."""
-COMMAND = "sendCommand"
-"""The command of these jobs, as the API calls it."""
-EVENT = "COMMAND.SEND"
 
 MARGIN = 15.0
 """Seconds between the time-out of a command and the deadline of its job, for the ways through bus and database."""
@@ -48,10 +52,6 @@ MAX_MOVES = 5
 """How often a job looks for its host where it is not, before it gives up."""
 RETRY_INTERVAL = 1.0
 """Seconds before a host that has just left, or a database that is away, is tried again."""
-MAX_PER_SERVER = 10_000
-"""Jobs under way that one server has at most: a few KiB of its memory each, since their arguments are there only while
-they are sent."""
-MAX_PER_ACCOUNT = 10_000
 MAX_WAITING_BYTES = 32 * 2**20
 """Of the commands that a server was asked to send and that are not in the database yet, as JSON."""
 
@@ -63,28 +63,6 @@ _LOGGING_CONTEXT = "logcontextid"
 """CloudStack's key in the context map for what joins the log lines of one call."""
 
 
-class TooManyJobs(Exception):
-    """A limit is reached and nothing was done; the message says which."""
-
-
-class ServerBusy(TooManyJobs):
-    """The server that holds the host has all the jobs that it can have."""
-
-
-@frozen(kw_only=True)
-class Order:
-    """A command that somebody wants sent."""
-
-    host: str
-    """An id, a uuid or a name."""
-    command: Command | Opaque
-    timeout: int | None
-    """Seconds; None: the command's own wait, or the default."""
-    key: str | None
-    """The caller's name for the job: the same one again is the same job."""
-    account_id: int
-
-
 @frozen
 class _Stray:
     """A job whose host is not on the server that was to have it."""
@@ -92,30 +70,6 @@ class _Stray:
     uuid: str
     host_id: HostId | None
     moves: int
-
-
-@frozen
-class _Load:
-    """Jobs under way, as one transaction sees them."""
-
-    servers: Counter[ServerId] = field(factory=Counter)
-    accounts: Counter[int] = field(factory=Counter)
-
-    def add(self, server_id: ServerId, account_id: int, number: int = 1) -> None:
-        """There are more of them."""
-        self.servers[server_id] += number
-        self.accounts[account_id] += number
-
-    def check(self, server_id: ServerId, account_id: int) -> None:
-        """Raise TooManyJobs if one more is too many."""
-        if self.servers[server_id] >= MAX_PER_SERVER:
-            raise ServerBusy(f"the server of the host has {MAX_PER_SERVER} jobs under way; try again later")
-        if self.accounts[account_id] >= MAX_PER_ACCOUNT:
-            raise TooManyJobs(f"the account has {MAX_PER_ACCOUNT} jobs under way; wait for some of them to end")
-
-
-_Routes = defaultdict[tuple[ServerId, int], list[str]]
-"""Uuids by the server that is to have the jobs, and by how often they have moved."""
 
 
 class CommandJobs:
@@ -192,16 +146,16 @@ class CommandJobs:
         deadlines = [now + self._sender.seconds([order.command], order.timeout) + MARGIN for order in orders]
 
         def work(txn: Transaction) -> list[Job | Exception]:
-            alive, load, routes = _alive(txn), _Load(), _Routes(list)
+            alive, load, routes = alive_servers(txn), Load(), Routes(list)
             for server_id, account_id, number in txn.jobs.under_way():
                 load.add(server_id, account_id, number)
             recorded: list[Job | Exception] = []
             for order, deadline in zip(orders, deadlines, strict=True):
                 try:
-                    recorded.append(_start(txn, order, own, alive, load, routes, now=now, deadline=deadline))
+                    recorded.append(start(txn, order, own, alive, load, routes, now=now, deadline=deadline))
                 except (NotFound, AmbiguousName, KeyTaken, TooManyJobs) as error:
                     recorded.append(error)
-            _publish(txn, routes, now)
+            publish(txn, routes, now)
             return recorded
 
         return await self._store.run(work)
@@ -211,11 +165,11 @@ class CommandJobs:
         now, own = self._clock.seconds(), self.server_id
 
         def work(txn: Transaction) -> list[bool]:
-            alive, routes = _alive(txn), _Routes(list)
+            alive, routes = alive_servers(txn), Routes(list)
             here = []
             for stray in strays:
                 host = txn.hosts.get(stray.host_id) if stray.host_id is not None else None
-                holder = _holder(host, alive)
+                holder = holder_of(host, alive)
                 lost = holder is None or stray.moves >= MAX_MOVES
                 if lost:
                     name = f"host {host.facts.name}" if host is not None else "the host"
@@ -223,7 +177,7 @@ class CommandJobs:
                 elif holder is not None and holder != own and txn.jobs.assign(stray.uuid, own, holder):
                     routes[holder, stray.moves + 1].append(stray.uuid)
                 here.append(holder == own and not lost)
-            _publish(txn, routes, now)
+            publish(txn, routes, now)
             return here
 
         return await self._store.run(work)
@@ -340,75 +294,6 @@ class CommandJobs:
             except StoreUnavailable as error:
                 self.log.warn("jobs wait for the database: {error}", error=error)
                 await self._sleep()
-
-
-def _start(
-    txn: Transaction,
-    order: Order,
-    own: ServerId,
-    alive: Collection[ServerId],
-    load: _Load,
-    routes: _Routes,
-    *,
-    now: float,
-    deadline: float,
-) -> Job:
-    known = txn.jobs.of_key(order.account_id, order.key) if order.key is not None else None
-    host = txn.hosts.get(known.host_id) if known is not None and known.host_id is not None else None
-    if host is None or order.host not in (str(host.id), host.uuid, host.facts.name):
-        host = txn.hosts.find(order.host)
-    if host is None:
-        raise NotFound(f"there is no host {order.host!r}")
-    holder = _holder(host, alive)
-    if known is None:
-        load.check(holder or own, order.account_id)
-    name = wire_name(order.command)
-    job, new = txn.jobs.start(
-        command=COMMAND,
-        account_id=order.account_id,
-        server_id=holder or own,
-        host_id=host.id,
-        now=now,
-        key=order.key,
-        deadline=deadline,
-        # As it will be read again, for the comparison with another call of the same key.
-        arguments={"class": name, "fields": orjson.loads(orjson.dumps(fields_of(order.command)))},
-    )
-    if not new:
-        return job
-    txn.events.add(
-        EVENT,
-        f"{name.rpartition('.')[2]} is sent to host {host.facts.name}",
-        now=now,
-        account_id=order.account_id,
-        server_id=own,
-        host_id=host.id,
-        details={"job": job.uuid, "class": name},
-    )
-    if holder is None:
-        unavailable(f"host {host.facts.name} is {host.status.value} and has no agent connected").write(
-            txn, job.uuid, now
-        )
-    else:
-        load.add(holder, order.account_id)
-        routes[holder, 0].append(job.uuid)
-    return job
-
-
-def _alive(txn: Transaction) -> frozenset[ServerId]:
-    return frozenset(server.id for server in txn.servers.all() if server.alive)
-
-
-def _holder(host: Host | None, alive: Collection[ServerId]) -> ServerId | None:
-    """The server that has a host's agent, None if it has no agent."""
-    if host is None or host.removed is not None or host.status is not HostStatus.UP:
-        return None
-    return host.server_id if host.server_id in alive else None
-
-
-def _publish(txn: Transaction, routes: _Routes, now: float) -> None:
-    for (server_id, moves), uuids in routes.items():
-        txn.bus.publish(TOPIC, {"server_id": server_id, "jobs": uuids, "moves": moves}, now)
 
 
 def _command(job: Job) -> Command | Opaque:

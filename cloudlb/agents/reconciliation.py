@@ -24,7 +24,8 @@ from twisted.logger import Logger
 
 from cloudlb.agents.answer_size import fitted
 from cloudlb.agents.attache import Attache
-from cloudlb.agents.command_jobs import COMMAND, CommandJobs
+from cloudlb.agents.command_jobs import CommandJobs
+from cloudlb.agents.command_orders import COMMAND
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.outcomes import answered
 from cloudlb.agents.sender import Sender

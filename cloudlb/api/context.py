@@ -7,7 +7,7 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from cloudlb.agents.command_jobs import Order
+from cloudlb.agents.command_orders import Order
 from cloudlb.agents.registration import Bundle, NewHost
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server
 from cloudlb.domain.ports import Store

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from cloudlb.agents.command_jobs import Order, ServerBusy, TooManyJobs
+from cloudlb.agents.command_orders import Order, ServerBusy, TooManyJobs
 from cloudlb.agents.sender import MAX_TIMEOUT
 from cloudlb.api.command import Body, Call, Command, started
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter

@@ -17,7 +17,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cloudlb.agents.command_jobs import COMMAND, CommandJobs
+from cloudlb.agents.command_jobs import CommandJobs
+from cloudlb.agents.command_orders import COMMAND
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.outcomes import Outcome, not_carried_out, unknown
 from cloudlb.agents.reconciliation import Reconciliation

@@ -10,8 +10,9 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.agents import command_jobs
-from cloudlb.agents.command_jobs import MARGIN, TOPIC, Order, ServerBusy, TooManyJobs
+from cloudlb.agents import command_jobs, command_orders
+from cloudlb.agents.command_jobs import MARGIN
+from cloudlb.agents.command_orders import TOPIC, Order, ServerBusy, TooManyJobs
 from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import AmbiguousName, KeyTaken, NotFound, StoreUnavailable
 from cloudlb.domain.record_ports import EventFilter
@@ -323,7 +324,7 @@ class KeyTests(JobCase):
         """What is known already is none too many, and needs its host no more."""
         order = self.order(MaintainCommand(), key="mine")
         job = self.start(order)
-        with patch.object(command_jobs, "MAX_PER_SERVER", 0), patch.object(command_jobs, "MAX_PER_ACCOUNT", 0):
+        with patch.object(command_orders, "MAX_PER_SERVER", 0), patch.object(command_orders, "MAX_PER_ACCOUNT", 0):
             self.assertEqual(job.uuid, self.start(order).uuid)
         host = self.holder.host(1)
         self.asked.database.run(lambda txn: txn.hosts.remove(host.id, job.server_id, None, 5.0))
@@ -408,7 +409,7 @@ class LimitTests(JobCase):
 
     def test_server(self) -> None:
         """Of one server's hosts; there is room again when one ends."""
-        with patch.object(command_jobs, "MAX_PER_SERVER", 2):
+        with patch.object(command_orders, "MAX_PER_SERVER", 2):
             self.start(self.order(key="a"))
             self.start(self.order(key="b"))
             self.assertIn("2 jobs", self.refused(self.order(), ServerBusy))
@@ -438,7 +439,7 @@ class LimitTests(JobCase):
 
     def test_account(self) -> None:
         """Of one account, in one batch as well."""
-        with patch.object(command_jobs, "MAX_PER_ACCOUNT", 1):
+        with patch.object(command_orders, "MAX_PER_ACCOUNT", 1):
             self.start(self.order())
             text = self.refused(self.order(), TooManyJobs)
         self.assertIn("the account has 1", text)

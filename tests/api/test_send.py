@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-from cloudlb.agents import command_jobs
+from cloudlb.agents import command_orders
 from cloudlb.domain.models import JobStatus
 from tests.api.world import API_KEY, ApiTestCase, sign
 
@@ -110,9 +110,9 @@ class SendCommandTests(ApiTestCase):
 
     def test_limits(self) -> None:
         """With CloudStack's codes."""
-        with patch.object(command_jobs, "MAX_PER_SERVER", 0):
+        with patch.object(command_orders, "MAX_PER_SERVER", 0):
             self.failed(533, "sendCommand", hostid="one", name="CheckHealthCommand")
-        with patch.object(command_jobs, "MAX_PER_ACCOUNT", 0):
+        with patch.object(command_orders, "MAX_PER_ACCOUNT", 0):
             self.failed(429, "sendCommand", hostid="one", name="CheckHealthCommand")
 
     def test_host_without_an_agent(self) -> None:

@@ -28,7 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.agents.command_jobs import Order
+from cloudlb.agents.command_orders import Order
 from cloudlb.agents.errors import CommandError
 from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
