@@ -138,8 +138,8 @@ def _check(fields: Mapping[str, Any]) -> None:
         raise invalid_parameter("arguments", "contextMap: an object whose values are texts is expected")
     if wait is not None and type(wait) is not int:
         raise invalid_parameter("arguments", "wait: an integer is expected")
-    if wait is not None and wait > MAX_TIMEOUT:
-        raise invalid_parameter("arguments", f"wait: {wait} is more than {MAX_TIMEOUT} seconds")
+    if wait is not None and not 0 <= wait <= MAX_TIMEOUT:
+        raise invalid_parameter("arguments", f"wait: {wait} is not between 0 and {MAX_TIMEOUT} seconds")
 
 
 def _fields(arguments: str | None) -> Mapping[str, Any]:

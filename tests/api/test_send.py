@@ -67,7 +67,8 @@ class SendCommandTests(ApiTestCase):
             ("{", "not JSON"),
             ("[]", "not a JSON object"),
             ('{"wait":"s3cret"}', "wait: an integer"),
-            ('{"wait":604801}', "wait: 604801 is more than 604800"),
+            ('{"wait":604801}', "wait: 604801 is not between 0 and 604800"),
+            ('{"wait":-1}', "wait: -1 is not between 0 and 604800"),
             ('{"contextMap":"s3cret"}', "contextMap: "),
             ('{"contextMap":{"a":1}}', "contextMap: "),
         ):
