@@ -107,16 +107,21 @@ def show_host(servers: Mapping[ServerId, Server]) -> Callable[[Host], HostAnswer
     return show
 
 
-def find_host(txn: Transaction, key: Key) -> Host:
-    """The host of the parameter ``id``, or an error that names it."""
+def find_host(txn: Transaction, key: Key, parameter: str = "id") -> Host:
+    """The host of an id, or an error that names the parameter."""
     try:
         host = txn.hosts.find(key)
     except AmbiguousName:
         host = None
     # The port finds hosts by name, too; here a name is no id.
     if host is None or key not in (host.uuid, str(host.id)):
-        raise unknown_entity("id", key)
+        raise unknown_entity(parameter, key)
     return host
+
+
+def host_body(txn: Transaction, key: Key) -> Body:
+    """The answer with the host of the parameter ``id``, as it is now."""
+    return single("host", show_host(servers_by_id(txn))(find_host(txn, key)))
 
 
 @frozen(kw_only=True)
@@ -207,11 +212,7 @@ async def _restore_host(call: Call, arguments: RestoreHost) -> Body:
     deleted = await call.store.read(lambda txn: txn.hosts.find_removed(arguments.id))
     if deleted is None or not await call.context.operations.restore_host(deleted.id, call.account.id):
         raise invalid_parameter("id", f"there is no deleted host with the id {arguments.id!r}")
-
-    def look(txn: Transaction) -> Body:
-        return single("host", show_host(servers_by_id(txn))(find_host(txn, arguments.id)))
-
-    return await call.store.read(look)
+    return await call.store.read(lambda txn: host_body(txn, arguments.id))
 
 
 COMMANDS = (

@@ -8,13 +8,13 @@ from typing import TypeVar
 from attrs import frozen
 
 from cloudlb.agents.resource_states import CANCEL, CANCEL_DEGRADED, DECLARE_DEGRADED, PREPARE, NotPossible
-from cloudlb.api.command import Body, Call, Command, single, started
+from cloudlb.api.command import Body, Call, Command, started
 from cloudlb.api.context import HostStates
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
-from cloudlb.api.hosts import HostAnswer, find_host, servers_by_id, show_host
+from cloudlb.api.hosts import HostAnswer, find_host, host_body
 from cloudlb.api.schema import Key, optional, required
 from cloudlb.domain.models import HostId, Job
-from cloudlb.domain.ports import NotFound, Transaction
+from cloudlb.domain.ports import NotFound
 from cloudlb.domain.resource_state import ResourceEvent
 
 T = TypeVar("T")
@@ -52,11 +52,7 @@ async def _update_host(call: Call, arguments: UpdateHost) -> Body:
     event = allocation or managed
     if event is not None:
         await _possible(call.context.resource_states.change(host.id, event, call.account.id), arguments.id)
-
-    def show(txn: Transaction) -> Body:
-        return single("host", show_host(servers_by_id(txn))(find_host(txn, arguments.id)))
-
-    return await call.store.read(show)
+    return await call.store.read(lambda txn: host_body(txn, arguments.id))
 
 
 def _event(parameter: str, value: str | None, events: Mapping[str, ResourceEvent]) -> ResourceEvent | None:

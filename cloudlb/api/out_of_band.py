@@ -7,11 +7,12 @@ from urllib.parse import SplitResult, urlsplit
 from attrs import frozen
 
 from cloudlb.api.command import Body, Call, Command, single, started
-from cloudlb.api.errors import invalid_parameter, unknown_entity
+from cloudlb.api.errors import invalid_parameter
+from cloudlb.api.hosts import find_host
 from cloudlb.api.schema import Key, as_answer, optional, required, shown
 from cloudlb.domain.addresses import InvalidAddress, is_ip_address, normalize_address
 from cloudlb.domain.models import Host, JobStatus, OutOfBand
-from cloudlb.domain.ports import AmbiguousName, Transaction
+from cloudlb.domain.ports import Transaction
 
 DRIVER = "redfish"
 OBJECT = "outofbandmanagement"
@@ -60,7 +61,7 @@ async def _configure(call: Call, arguments: Configure) -> Body:
     bmc = OutOfBand(address=url, username=arguments.username, password=arguments.password)
 
     def work(txn: Transaction) -> Body:
-        host = _find(txn, arguments.hostid)
+        host = find_host(txn, arguments.hostid, "hostid")
         txn.hosts.set_out_of_band(host.id, bmc)
         _note(call, txn, host, "HOST.OOBM.CONFIGURE", f"The BMC of host {host.facts.name} is at {url}")
         return single(OBJECT, _shown(host, bmc))
@@ -79,7 +80,7 @@ async def _disable(call: Call, arguments: WhichHost) -> Body:
     now = call.context.clock.seconds()
 
     def work(txn: Transaction) -> Body:
-        host = _find(txn, arguments.hostid)
+        host = find_host(txn, arguments.hostid, "hostid")
         txn.hosts.set_out_of_band(host.id, None)
         _note(call, txn, host, "HOST.OOBM.DISABLE", f"The BMC of host {host.facts.name} is forgotten")
         # A job only because it is one in CloudStack: there is nothing to wait for.
@@ -95,16 +96,6 @@ async def _disable(call: Call, arguments: WhichHost) -> Body:
         return started(job.uuid)
 
     return await call.store.run(work)
-
-
-def _find(txn: Transaction, key: Key) -> Host:
-    try:
-        host = txn.hosts.find(key)
-    except AmbiguousName:
-        host = None
-    if host is None or key not in (host.uuid, str(host.id)):
-        raise unknown_entity("hostid", key)
-    return host
 
 
 def _note(call: Call, txn: Transaction, host: Host, event_type: str, description: str) -> None:
