@@ -35,11 +35,11 @@ class Setting:
 
     name: str
     default: str
-    category: str
     description: str
     type: str
     check: Callable[[str], str] = field(repr=False)
     """Return the normalized text or raise ValueError."""
+    category: str = "Advanced"
     cluster_scope: bool = False
     options: tuple[str, ...] = ()
 
@@ -77,7 +77,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=HOST,
             default="localhost",
-            category="Advanced",
             description="Management servers that agents connect to, comma-separated: IPv4, IPv6 or host names.",
             type="CSV",
             check=checks.addresses,
@@ -85,7 +84,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=LB_ALGORITHM,
             default=Algorithm.STATIC.value,
-            category="Advanced",
             description="How each agent's list of servers is ordered: static (as given), roundrobin (rotated by the "
             "host's place in its zone), shuffle (random) or rendezvous (hashed; a change moves only who must move).",
             type="Select",
@@ -95,7 +93,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=LB_WEIGHTS,
             default="",
-            category="Advanced",
             description="Shares of the agents that servers of `host` get under rendezvous: 10.0.0.1=2,10.0.0.2=1; "
             "one that is left out weighs 1. Under the other algorithms weights mean nothing.",
             type="CSV",
@@ -104,7 +101,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=LB_CHECK_INTERVAL,
             default="0",
-            category="Advanced",
             description="Seconds between an agent's checks whether it can return to the head of its list; 0 is off.",
             type="Number",
             check=checks.whole(0),
@@ -113,7 +109,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=PING_INTERVAL,
             default="60",
-            category="Advanced",
             description="Seconds between an agent's pings. CloudStack's agents take a new value with their next link.",
             type="Number",
             check=checks.whole(1, most=checks.MAX_PING_INTERVAL),
@@ -121,7 +116,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=PING_TIMEOUT,
             default="2.5",
-            category="Advanced",
             description="Ping intervals of silence after which an agent is investigated.",
             type="Decimal",
             check=checks.factor(1.5, 100),
@@ -129,7 +123,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=WAIT,
             default="1800",
-            category="Advanced",
             description="Seconds that a command may take where neither commands.timeout nor the caller says.",
             type="Number",
             check=checks.whole(1),
@@ -137,7 +130,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=COMMANDS_TIMEOUT,
             default="",
-            category="Advanced",
             description="Seconds that commands of these names may take, whatever the caller says: "
             "CheckHealthCommand=5,CheckOnHostCommand=5.",
             type="CSV",
@@ -146,7 +138,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=ALERT_WAIT,
             default="1800",
-            category="Advanced",
             description="Seconds that a host is Disconnected before it becomes Alert.",
             type="Number",
             check=checks.whole(1),
@@ -154,7 +145,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=INVESTIGATORS_ORDER,
             default="SimpleInvestigator,IcmpInvestigator,PingInvestigator,KVMInvestigator,RedfishInvestigator",
-            category="Advanced",
             description="Who is asked, in this order, whether a host whose agent is silent or gone lives; "
             "one that is left out is not asked.",
             type="CSV",
@@ -163,7 +153,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=INVESTIGATOR_TIMEOUT,
             default="10",
-            category="Advanced",
             description="Seconds that each investigator has.",
             type="Number",
             check=checks.whole(1, most=3600),
@@ -171,7 +160,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=INVESTIGATION_TIMEOUT,
             default="60",
-            category="Advanced",
             description="Seconds that all investigators of one host have together.",
             type="Number",
             check=checks.whole(1, most=3600),
@@ -179,7 +167,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=INVESTIGATE_RETRY_INTERVAL,
             default="60",
-            category="Advanced",
             description="Seconds after which a host that was lost, and is Disconnected still, is investigated again.",
             type="Number",
             check=checks.whole(1, most=86_400),
@@ -187,7 +174,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=HEARTBEAT_INTERVAL,
             default="1500",
-            category="Advanced",
             description="Milliseconds between the heartbeats of a management server in the database.",
             type="Number",
             check=checks.whole(100, most=60_000, unit="milliseconds"),
@@ -195,7 +181,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=HEARTBEAT_THRESHOLD,
             default="7500",
-            category="Advanced",
             description="Milliseconds without a heartbeat after which the others call a management server Down, and "
             "after which it gives up its agents if others take them; never less than three intervals.",
             type="Number",
@@ -204,7 +189,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=DIRECT_AGENT_LOAD_SIZE,
             default="16",
-            category="Advanced",
             description="Hosts without an agent of their own that a server begins to load at once.",
             type="Number",
             check=checks.whole(1, most=10_000, unit="hosts"),
@@ -212,7 +196,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=DIRECT_AGENT_SCAN_INTERVAL,
             default="90",
-            category="Advanced",
             description="Seconds between a server's looks for hosts without an agent of their own.",
             type="Number",
             check=checks.whole(1, most=86_400),
@@ -220,7 +203,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=EVENT_PURGE_DELAY,
             default="15",
-            category="Advanced",
             description="Days that events and investigations are kept; 0: for ever.",
             type="Number",
             check=checks.whole(0, most=36_500, unit="days"),
@@ -228,7 +210,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=ALERT_PURGE_DELAY,
             default="90",
-            category="Advanced",
             description="Days that alerts are kept; 0: for ever.",
             type="Number",
             check=checks.whole(0, most=36_500, unit="days"),
@@ -236,7 +217,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=CERTIFICATE_ALERT,
             default="15",
-            category="Advanced",
             description="Days before the end of an agent's certificate from which there is an alert; 0: never.",
             type="Number",
             check=checks.whole(0, most=36_500, unit="days"),
@@ -244,7 +224,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=AUTH_STRICTNESS,
             default="true",
-            category="Advanced",
             description="Whether an agent must show a certificate of our CA. Takes effect with the next handshake.",
             type="Boolean",
             check=checks.truth,
