@@ -13,11 +13,11 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from cloudlb.domain.disconnects import UNANNOUNCED
 from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
-from cloudlb.domain.models import HostId, OutOfBand, ServerId, StatusChange, Transition
+from cloudlb.domain.models import Host, HostId, OutOfBand, ServerId, Session, StatusChange, Transition
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
 from cloudlb.storage.admissions import HostAdmissions
 from cloudlb.storage.schema import host, out_of_band
-from cloudlb.storage.steps import TRANSITION, step_event, update_all
+from cloudlb.storage.steps import TRANSITION, Step, step_event, update_all
 
 _LOST = frozenset({HostStatus.DISCONNECTED, HostStatus.DOWN, HostStatus.ALERT})
 
@@ -170,17 +170,8 @@ class HostTable(HostAdmissions):
             _STATE_STEP,
             [{"of_id": host_id, "old_state": before.value, "new_state": after.value}],
         )
-        step = step_event(
-            "HOST.RESOURCESTATE.TRANSITION",
-            host_id,
-            known.facts.name,
-            (before, event, after),
-            reason,
-            server_id=server_id,
-            account_id=account_id,
-            now=now,
-        )
-        self._events.add_all([step])
+        step = (before, event, after)
+        self._tell("HOST.RESOURCESTATE.TRANSITION", known, step, reason, server_id, account_id, now)
         return after
 
     def remove(self, host_id: HostId, server_id: ServerId, account_id: int | None, now: float) -> bool:
@@ -189,18 +180,8 @@ class HostTable(HostAdmissions):
         if known is None or known.removed is not None:
             return False
         update_all(self._connection, _REMOVE, [{"of_id": host_id, "old_status": known.status.value, "now": now}])
-        step = step_event(
-            "HOST.DELETE",
-            host_id,
-            known.facts.name,
-            (known.status, HostEvent.REMOVE, HostStatus.REMOVED),
-            "it was deleted",
-            server_id=server_id,
-            account_id=account_id,
-            now=now,
-            session=known.session,
-        )
-        self._events.add_all([step])
+        step = (known.status, HostEvent.REMOVE, HostStatus.REMOVED)
+        self._tell("HOST.DELETE", known, step, "it was deleted", server_id, account_id, now, session=known.session)
         return True
 
     def restore(self, host_id: HostId, server_id: ServerId, account_id: int | None, now: float) -> bool:
@@ -209,18 +190,8 @@ class HostTable(HostAdmissions):
         if known is None or known.removed is None:
             return False
         update_all(self._connection, _RESTORE, [{"of_id": host_id}])
-        step = step_event(
-            "HOST.RESTORE",
-            host_id,
-            known.facts.name,
-            (HostStatus.REMOVED, HostEvent.RESTORE, HostStatus.CREATING),
-            "its agent may come back",
-            server_id=server_id,
-            account_id=account_id,
-            now=now,
-            session=known.session,
-        )
-        self._events.add_all([step])
+        step, reason = (HostStatus.REMOVED, HostEvent.RESTORE, HostStatus.CREATING), "its agent may come back"
+        self._tell("HOST.RESTORE", known, step, reason, server_id, account_id, now, session=known.session)
         return True
 
     def set_tags(self, host_id: HostId, tags: Sequence[str]) -> None:
@@ -247,3 +218,29 @@ class HostTable(HostAdmissions):
         if out_of_band is not None:
             values = {"address": out_of_band.address, "username": out_of_band.username}
             self._connection.execute(_SET_BMC, {"host_id": host_id, "password": out_of_band.password, **values})
+
+    def _tell(
+        self,
+        event_type: str,
+        known: Host,
+        step: Step,
+        reason: str,
+        server_id: ServerId,
+        account_id: int | None,
+        now: float,
+        *,
+        session: Session | None = None,
+    ) -> None:
+        """Add the event of one host's step."""
+        row = step_event(
+            event_type,
+            known.id,
+            known.facts.name,
+            step,
+            reason,
+            server_id=server_id,
+            account_id=account_id,
+            now=now,
+            session=session,
+        )
+        self._events.add_all([row])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Update
 
@@ -15,6 +15,9 @@ from cloudlb.domain.resource_state import ResourceEvent, ResourceState
 
 TRANSITION = "HOST.STATUS.TRANSITION"
 """The type of the events of a host's status."""
+
+Step: TypeAlias = tuple[HostStatus, HostEvent, HostStatus] | tuple[ResourceState, ResourceEvent, ResourceState]
+"""From where, by what, to where."""
 
 _LEVELS = {
     HostStatus.DISCONNECTED: Level.WARN,
@@ -28,7 +31,7 @@ def step_event(
     event_type: str,
     host_id: HostId,
     name: str,
-    step: tuple[HostStatus, HostEvent, HostStatus] | tuple[ResourceState, ResourceEvent, ResourceState],
+    step: Step,
     reason: str,
     *,
     server_id: ServerId,
