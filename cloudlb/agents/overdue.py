@@ -15,7 +15,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.second_looks import SecondLooks
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.ports import Store, StoreUnavailable
+from cloudlb.domain.ports import Store
 from cloudlb.net.periodic import Periodic
 
 INTERVAL = 10.0
@@ -50,11 +50,8 @@ class Overdue:
     async def look(self) -> None:
         """Alert all hosts for which it is time."""
         wait = self._settings.current.alert_wait
-        try:
-            while await self._alert_some(wait) == BATCH:
-                pass
-        except StoreUnavailable as error:
-            self.log.warn("cannot look for hosts whose agents have been gone for too long: {error}", error=error)
+        while await self._alert_some(wait) == BATCH:
+            pass
 
     async def _alert_some(self, wait: int) -> int:
         """Alert the hosts of one batch; how many became Alert."""

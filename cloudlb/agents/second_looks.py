@@ -73,11 +73,7 @@ class SecondLooks:
         """Begin to investigate hosts whose turn it is."""
         now = self._clock.seconds()
         before = now - self._settings.current.investigate_retry_interval
-        try:
-            hosts = await self._store.read(lambda txn: self._due(txn, before))
-        except StoreUnavailable as error:
-            self.log.warn("cannot look for hosts to investigate again: {error}", error=error)
-            return
+        hosts = await self._store.read(lambda txn: self._due(txn, before))
         # Those that are under way stand first among the hosts, so the others find all the room that there is.
         for host in hosts:
             if len(self._under_way) < AT_ONCE and not self._disconnection.looks_into(host):

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.live_settings import LiveSettings
@@ -24,7 +23,7 @@ from cloudlb.agents.statuses import write_changes
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import Host, StatusChange, Transition
-from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
+from cloudlb.domain.ports import Store, Transaction
 from cloudlb.net.periodic import Periodic
 
 INTERVAL = 10.0
@@ -38,8 +37,6 @@ _BATCH = 200
 
 class Bereaved:
     """Looks for hosts of dead servers."""
-
-    log = Logger()
 
     def __init__(
         self,
@@ -73,14 +70,11 @@ class Bereaved:
         """Disconnect all hosts for which it is time."""
         settings, now = self._settings.current, self._clock.seconds()
         patience = settings.ping_interval * settings.ping_timeout
-        try:
-            if self._started < now - patience:
-                await self._disconnect(self._left_behind)
-                self._left_behind = []
-            if self._membership.steady:
-                await self._disconnect(await self._store.read(lambda txn: _of_dead_servers(txn, patience)))
-        except StoreUnavailable as error:
-            self.log.warn("cannot look for hosts of dead servers: {error}", error=error)
+        if self._started < now - patience:
+            await self._disconnect(self._left_behind)
+            self._left_behind = []
+        if self._membership.steady:
+            await self._disconnect(await self._store.read(lambda txn: _of_dead_servers(txn, patience)))
 
     async def _disconnect(self, hosts: Sequence[Host]) -> None:
         for first in range(0, len(hosts), _BATCH):

@@ -24,7 +24,7 @@ from cloudlb.agents.outcomes import Outcome, not_carried_out, unknown
 from cloudlb.agents.reconciliation import Reconciliation
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.models import Job, Server, ServerId
-from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
+from cloudlb.domain.ports import Store, Transaction
 from cloudlb.net.periodic import Periodic
 
 INTERVAL = 5.0
@@ -88,27 +88,21 @@ class Orphans:
             down = {s.id: s for s in servers if steady and not s.alive and s.id != own.id}
             return down, txn.jobs.running(down, _AT_ONCE * len(down)) if down else [], txn.jobs.overdue(now, _AT_ONCE)
 
-        try:
-            down, running, overdue = await self._store.read(find)
-            late = unknown("its server did not end it in time")
-            ends = {job.uuid: late for job in overdue if not self._jobs.holds(job.uuid)}
-            now = self._clock.seconds()
-            await self._end(ends | self._ends([_of_other(job, down[job.server_id], now) for job in running]))
-        except StoreUnavailable as error:
-            self.log.warn("jobs of servers that are gone wait for the database: {error}", error=error)
+        down, running, overdue = await self._store.read(find)
+        late = unknown("its server did not end it in time")
+        ends = {job.uuid: late for job in overdue if not self._jobs.holds(job.uuid)}
+        now = self._clock.seconds()
+        await self._end(ends | self._ends([_of_other(job, down[job.server_id], now) for job in running]))
 
     async def look_at_own(self) -> None:
         """End jobs that this server took before it started, and those that it never heard of."""
         own, started = self._membership.own, self._membership.started
-        try:
-            running = await self._store.read(lambda txn: txn.jobs.running([own.id], _AT_ONCE))
-            commands = [job for job in running if job.command == COMMAND and not self._jobs.holds(job.uuid)]
-            lost = [job for job in commands if job.uuid in self._unclaimed]
-            lost += [job for job in running if job.command != COMMAND and job.created < started]
-            self._unclaimed = {job.uuid for job in commands}
-            await self._end(self._ends([_of_own(job, own, started) for job in lost]))
-        except StoreUnavailable as error:
-            self.log.warn("lost jobs wait for the database: {error}", error=error)
+        running = await self._store.read(lambda txn: txn.jobs.running([own.id], _AT_ONCE))
+        commands = [job for job in running if job.command == COMMAND and not self._jobs.holds(job.uuid)]
+        lost = [job for job in commands if job.uuid in self._unclaimed]
+        lost += [job for job in running if job.command != COMMAND and job.created < started]
+        self._unclaimed = {job.uuid for job in commands}
+        await self._end(self._ends([_of_own(job, own, started) for job in lost]))
 
     def _ends(self, orphans: Sequence[_Orphan]) -> dict[str, Outcome]:
         ends: dict[str, Outcome] = {}

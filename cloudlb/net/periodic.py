@@ -10,9 +10,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cloudlb.domain.ports import StoreUnavailable
+
 
 class Periodic:
-    """A LoopingCall that survives exceptions and can be given another interval at any time."""
+    """A LoopingCall that survives exceptions and can be given another interval at any time.
+
+    A database that is away is a line in the log, and everything else that a turn raises a traceback.
+    """
 
     _log = Logger()
 
@@ -63,7 +68,10 @@ class Periodic:
         maybeDeferred(self._work).addErrback(self._failed).addBoth(self._ended)
 
     def _failed(self, failure: Failure) -> None:
-        self._log.failure("Failed to {what}; the next turn comes as planned", failure, what=self._what)
+        if failure.check(StoreUnavailable):  # type: ignore[no-untyped-call]  # Twisted has no types there
+            self._log.warn("Cannot {what} for now: {reason}", what=self._what, reason=failure.getErrorMessage())
+        else:
+            self._log.failure("Failed to {what}; the next turn comes as planned", failure, what=self._what)
 
     def _ended(self, _: object) -> None:
         self._under_way = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.net.periodic import Periodic
 
 
@@ -33,6 +35,20 @@ class PeriodicTests(SynchronousTestCase):
         self.clock.pump([1] * 3)
         self.assertEqual(len(self.turns), 3)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
+    def test_survives_a_database_that_is_away(self) -> None:
+        """It is no mistake of the work: one line, and no traceback."""
+
+        def work() -> None:
+            raise StoreUnavailable("it is away")
+
+        periodic = Periodic(self.clock, "look", work)
+        with capturedLogs() as lines:
+            periodic.start(1)
+            self.clock.pump([1, 1])
+        self.assertEqual([formatEvent(event) for event in lines], ["Cannot look for now: it is away"] * 2)
+        self.assertEqual([event["log_level"] for event in lines], [LogLevel.warn] * 2)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def raise_error(self) -> None:
         self.turns.append(self.clock.seconds())
