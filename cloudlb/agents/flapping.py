@@ -14,9 +14,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
-from cloudlb.agents.held import Held
+from cloudlb.agents.held import Delays
 from cloudlb.agents.penalties import Penalties
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId, Session
@@ -38,11 +38,10 @@ class Flapping:
 
     def __init__(self, clock: IReactorTime, half_open: HalfOpen) -> None:
         self._clock = clock
-        self._half_open = half_open
         self._penalties = Penalties()
         # The last session of each host here, in the order in which they began; of the last SHORT_LIVED seconds.
         self._began: OrderedDict[HostId, _Began] = OrderedDict()
-        self._held: dict[Held, IDelayedCall] = {}
+        self._delays = Delays(clock, half_open)
 
     def began(self, host: Host, *, anew: bool) -> None:
         """A session has begun.
@@ -62,26 +61,8 @@ class Flapping:
 
     def admit(self, link: LinkProtocol, guid: str, begin: Callable[[], None]) -> None:
         """Begin an admission, now or when it is time."""
-        delay = self._penalties.delay(guid, self._clock.seconds())
-        if delay:
-            held = Held(link, self._half_open, self._gone)
-            self._held[held] = self._clock.callLater(delay, self._let_in, held, begin)
-        else:
-            begin()
+        self._delays.after(self._penalties.delay(guid, self._clock.seconds()), link, begin)
 
     def stop(self) -> None:
         """Let go of those who wait."""
-        held, self._held = self._held, {}
-        for one, timer in held.items():
-            timer.cancel()
-            one.link.abort("the server is stopping")
-
-    def _let_in(self, held: Held, begin: Callable[[], None]) -> None:
-        del self._held[held]
-        held.release()
-        begin()
-
-    def _gone(self, held: Held) -> None:
-        timer = self._held.pop(held, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._delays.stop()

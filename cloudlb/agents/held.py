@@ -1,8 +1,10 @@
-"""A link whose agent has introduced itself and has to wait for what it is told."""
+"""Links whose agents have introduced themselves and have to wait for what they are told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
@@ -40,3 +42,37 @@ class Held:
         """Forget it."""
         self._half_open.remove(link)
         self._gone(self)
+
+
+class Delays:
+    """Holds links for a while each."""
+
+    def __init__(self, clock: IReactorTime, half_open: HalfOpen) -> None:
+        self._clock = clock
+        self._half_open = half_open
+        self._timers: dict[Held, IDelayedCall] = {}
+
+    def after(self, delay: float, link: LinkProtocol, go_on: Callable[[], None]) -> None:
+        """Go on in ``delay`` seconds, at once for 0, unless the link ends before."""
+        if not delay:
+            go_on()
+            return
+        held = Held(link, self._half_open, self._gone)
+        self._timers[held] = self._clock.callLater(delay, self._release, held, go_on)
+
+    def stop(self) -> None:
+        """Let go of those who wait."""
+        timers, self._timers = self._timers, {}
+        for held, timer in timers.items():
+            timer.cancel()
+            held.link.abort("the server is stopping")
+
+    def _release(self, held: Held, go_on: Callable[[], None]) -> None:
+        del self._timers[held]
+        held.release()
+        go_on()
+
+    def _gone(self, held: Held) -> None:
+        timer = self._timers.pop(held, None)
+        if timer is not None and timer.active():
+            timer.cancel()

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 
 from attrs import define, frozen
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cloudlb.agents.held import Held
+from cloudlb.agents.held import Delays
 from cloudlb.agents.penalties import Penalties
 from cloudlb.domain.models import ServerId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
@@ -63,9 +63,8 @@ class Refusals:
     def __init__(self, store: Store, clock: IReactorTime, half_open: HalfOpen) -> None:
         self._store = store
         self._clock = clock
-        self._half_open = half_open
         self._penalties = Penalties()
-        self._held: dict[Held, IDelayedCall] = {}
+        self._delays = Delays(clock, half_open)
         self._waiting: dict[_Agent, _Refusal] = {}
         # In the order of their events, of which there are at most MOST an INTERVAL.
         self._told: OrderedDict[_Agent, _Refusal] = OrderedDict()
@@ -84,22 +83,18 @@ class Refusals:
     async def stop(self) -> None:
         """Let go of those who wait, and write what is left."""
         self._batches.stop()
-        held, self._held = self._held, {}
-        for one, timer in held.items():
-            timer.cancel()
-            one.link.abort("the server is stopping")
+        self._delays.stop()
         await self.write()
 
     def refuse(self, link: LinkProtocol, packet: bytes, guid: str, reason: str) -> None:
         """Send a refusal, now or when it is time, and close."""
         self.record(guid, link.peer_address, reason)
-        delay = self._penalty(guid, link.peer_address)
-        if delay:
-            held = Held(link, self._half_open, self._gone)
-            self._held[held] = self._clock.callLater(delay, self._tell, held, packet)
-        else:
+
+        def tell() -> None:
             link.send(packet)
             link.close()
+
+        self._delays.after(self._penalty(guid, link.peer_address), link, tell)
 
     def record(self, guid: str, address: str, reason: str) -> None:
         """Note a refusal for the log and for an event."""
@@ -182,17 +177,6 @@ class Refusals:
         for key in keys:
             self._penalties.count(key, now)
         return max(self._penalties.delay(key, now) for key in keys)
-
-    def _tell(self, held: Held, packet: bytes) -> None:
-        del self._held[held]
-        held.release()
-        held.link.send(packet)
-        held.link.close()
-
-    def _gone(self, held: Held) -> None:
-        timer = self._held.pop(held, None)
-        if timer is not None and timer.active():
-            timer.cancel()
 
 
 def _text(text: str) -> str:
