@@ -15,7 +15,7 @@ from cloudlb.agents.outcomes import unavailable
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, Job, ServerId
 from cloudlb.domain.ports import NotFound, Transaction
-from cloudlb.wire import Command, Opaque, fields_of, wire_name
+from cloudlb.wire import Command, Opaque, fields_of, simple_name, wire_name
 
 TOPIC = "host.command"
 """Jobs for the server that holds their hosts: {"server_id", "jobs": [uuid], "moves"}."""
@@ -118,7 +118,7 @@ def start(
         return job
     txn.events.add(
         EVENT,
-        f"{name.rpartition('.')[2]} is sent to host {host.facts.name}",
+        f"{simple_name(name)} is sent to host {host.facts.name}",
         now=now,
         account_id=order.account_id,
         server_id=own,

@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from cloudlb.wire import simple_name
+
 QUERIES = (
     "Check",
     "Compute",
@@ -59,8 +61,3 @@ def is_journalled(name: str) -> bool:
     """
     simple = simple_name(name)
     return simple in CHANGES or (simple not in LINK and _QUERY.match(simple) is None)
-
-
-def simple_name(name: str) -> str:
-    """The name of a class without its package, as operators use it."""
-    return name.rpartition(".")[2]

@@ -21,14 +21,14 @@ from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, CommandError
 from cloudlb.agents.hooks import Hooks
-from cloudlb.agents.journalled import is_journalled, simple_name
+from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.late_answers import LateAnswers, has_failed
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.requests import Answers
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId
 from cloudlb.domain.permissions import refusal
-from cloudlb.wire import COMMAND_ID, STOPPED_BY_PREVIOUS_FAILURE, Answer, Command, Flag, Opaque, wire_name
+from cloudlb.wire import COMMAND_ID, STOPPED_BY_PREVIOUS_FAILURE, Answer, Command, Flag, Opaque, simple_name, wire_name
 
 Commands = Sequence[Command | Opaque]
 Outcome = Answer | Opaque | CommandError

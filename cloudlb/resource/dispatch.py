@@ -29,6 +29,7 @@ from cloudlb.wire import (
     CancelCommand,
     fields_of,
     read_content,
+    simple_name,
     unsupported,
     wire_name,
 )
@@ -298,7 +299,7 @@ def _id(content: Command | Answer | Opaque) -> str | None:
 
 
 def _name(content: Command | Answer | Opaque) -> str:
-    return wire_name(content).rpartition(".")[2]
+    return simple_name(wire_name(content))
 
 
 def _fault(answer: Answer) -> str | None:

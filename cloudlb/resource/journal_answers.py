@@ -7,7 +7,7 @@ from contextlib import suppress
 import orjson
 
 from cloudlb.resource.journal_file import Entry
-from cloudlb.wire import Answer, BodyError, Opaque, fields_of, read_content, wire_name
+from cloudlb.wire import Answer, BodyError, Opaque, fields_of, read_content, simple_name, wire_name
 
 MAX_ANSWER = 256 * 2**10
 """Bytes of one answer as it stands in a ping. Of a larger one only the result is kept and sent."""
@@ -19,7 +19,7 @@ _PLAIN = wire_name(Answer())
 
 def unknown_outcome(entry: Entry) -> Answer:
     """The answer to what was begun by a process that died."""
-    command = entry.name.rpartition(".")[2]
+    command = simple_name(entry.name)
     return Answer(
         result=False,
         details=f"The agent was restarted while it carried out {command}: what has become of it is unknown",

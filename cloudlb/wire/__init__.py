@@ -66,7 +66,7 @@ from cloudlb.wire.startup import (
     StoragePoolInfo,
 )
 from cloudlb.wire.tls_channel import ALPN, Tls13WithoutAlpn, TlsChannel
-from cloudlb.wire.vocabulary import class_named, command_names, register, rename, unsupported, wire_name
+from cloudlb.wire.vocabulary import class_named, command_names, register, rename, simple_name, unsupported, wire_name
 
 __all__ = [
     "ALPN",
@@ -148,6 +148,7 @@ __all__ = [
     "register",
     "rename",
     "response_flags",
+    "simple_name",
     "unsupported",
     "wire_name",
     "write_contents",

@@ -66,6 +66,11 @@ def wire_name(content: Command | Answer | Opaque) -> str:
     return content.wire_name if isinstance(content, Opaque) else _names[type(content)]
 
 
+def simple_name(name: str) -> str:
+    """The name of a class without its package, as operators use it."""
+    return name.rpartition(".")[2]
+
+
 def field_names(class_: type[Fields]) -> Mapping[str, str]:
     """The field of each attribute; ``extra``, which is none of them, left out."""
     renames = {
