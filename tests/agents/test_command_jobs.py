@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from gc import collect, get_objects
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents import command_jobs, command_orders
 from cloudlb.agents.command_jobs import MARGIN
@@ -28,32 +26,18 @@ from cloudlb.wire import (
     Header,
     MaintainCommand,
     Opaque,
-    ReadyAnswer,
 )
 from tests.agents.server import FakeLink, ServerFixture
+from tests.agents.two_servers import TwoServersCase
 
 
-class JobCase(SynchronousTestCase):
+class JobCase(TwoServersCase):
     """Two servers, a host on the second one, and calls to the first."""
 
     def setUp(self) -> None:
-        folder = Path(self.mktemp()).parent
-        self.asked = ServerFixture(folder, "127.0.0.1", host="127.0.0.1,127.0.0.2")
-        self.holder = ServerFixture(folder, "127.0.0.2")
-        self.addCleanup(self.asked.stop)
-        self.addCleanup(self.holder.stop)
-        account = self.successResultOf(
-            self.asked.database.run(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="secret"))
-        )
-        self.account_id = account.id
+        super().setUp()
+        self.account_id = self.add_account()
         self.link = self.up(self.holder)
-
-    def up(self, server: ServerFixture, link: FakeLink | None = None) -> FakeLink:
-        """Have the host's agent connect."""
-        link = server.startup(1, link, ms_host_list="127.0.0.1,127.0.0.2@static")
-        header, _ = link.take()[-1]
-        link.receive([ReadyAnswer()], sequence=header.sequence, flags=Flag(0))
-        return link
 
     def order(self, command: Command | Opaque | None = None, **values: Any) -> Order:
         """An order for the host."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,10 +25,10 @@ from cloudlb.wire import (
     PingAnswer,
     PingCommand,
     PingRoutingCommand,
-    ReadyAnswer,
     ShutdownCommand,
 )
 from tests.agents.server import FakeLink, ServerFixture
+from tests.agents.two_servers import TwoServersCase
 
 RESPONSE = Flag(0)
 WAIT = 600
@@ -40,26 +41,19 @@ def ping(*states: str) -> PingRoutingCommand:
     return PingRoutingCommand(host_type="Routing", host_vm_state_report=report)
 
 
-class MaintenanceCase(SynchronousTestCase):
+class MaintenanceCase(TwoServersCase):
     """Two servers, a host on the second one, and calls to the first."""
 
+    settings: ClassVar[Mapping[str, str]] = {"wait": str(WAIT)}
+
     def setUp(self) -> None:
-        folder = Path(self.mktemp()).parent
-        self.asked = ServerFixture(folder, "127.0.0.1", host="127.0.0.1,127.0.0.2", wait=str(WAIT))
-        self.holder = ServerFixture(folder, "127.0.0.2")
-        self.addCleanup(self.asked.stop)
-        self.addCleanup(self.holder.stop)
-        account = self.successResultOf(
-            self.asked.database.run(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="secret"))
-        )
-        self.account_id = account.id
+        super().setUp()
+        self.account_id = self.add_account()
         self.link = self.connect(self.holder)
 
     def connect(self, server: ServerFixture) -> FakeLink:
-        """Have the host's agent connect to a server."""
-        link = server.startup(1, ms_host_list="127.0.0.1,127.0.0.2@static")
-        header, _ = link.take()[-1]
-        link.receive([ReadyAnswer()], sequence=header.sequence, flags=RESPONSE)
+        """Have the host's agent connect to a server, and wait a moment."""
+        link = self.up(server)
         self.advance()
         return link
 

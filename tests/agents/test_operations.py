@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.hooks import Hook
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId, Job, JobStatus
 from cloudlb.domain.ports import NotFound
 from cloudlb.domain.record_ports import EventFilter
-from cloudlb.wire import Flag, ReadyAnswer, ShutdownCommand
-from tests.agents.server import FakeLink, ServerFixture
+from cloudlb.wire import ShutdownCommand
+from tests.agents.two_servers import TwoServersCase
 
 
 class Recorder(Hook):
@@ -31,26 +28,15 @@ class Recorder(Hook):
         self._told.append(f"{host.facts.name} is {host.status.value}")
 
 
-class OperationsTests(SynchronousTestCase):
+class OperationsTests(TwoServersCase):
     """An agent on the second of two servers."""
 
     def setUp(self) -> None:
-        folder = Path(self.mktemp()).parent
-        self.asked = ServerFixture(folder, "127.0.0.1", host="127.0.0.1,127.0.0.2")
-        self.holder = ServerFixture(folder, "127.0.0.2")
-        self.addCleanup(self.asked.stop)
-        self.addCleanup(self.holder.stop)
+        super().setUp()
         self.told: list[str] = []
         self.asked.server.hooks.add(Recorder(self.told))
-        self.link = self.up()
+        self.link = self.up(self.holder)
         self.host_id = self.asked.host(1).id
-
-    def up(self) -> FakeLink:
-        """Have the agent connect."""
-        link = self.holder.startup(1, ms_host_list="127.0.0.1,127.0.0.2@static")
-        header, _ = link.take()[-1]
-        link.receive([ReadyAnswer()], sequence=header.sequence, flags=Flag(0))
-        return link
 
     def reconnect(self) -> Job:
         """Ask the first server, let the bus carry it, and look at the job."""
@@ -128,5 +114,5 @@ class OperationsTests(SynchronousTestCase):
         refused = self.holder.startup(1)
         self.assertIn("deleted", str([content for _, content in refused.take()]))
         self.assertTrue(restore())
-        self.up()
+        self.up(self.holder)
         self.assertEqual(self.asked.host(1).status, HostStatus.UP)
