@@ -23,7 +23,8 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
-from cloudlb.domain.models import Host, HostFacts
+from cloudlb.domain.host_status import HostEvent
+from cloudlb.domain.models import Host, HostFacts, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
@@ -77,10 +78,18 @@ class ListeningTestCase(TestCase):
         """A server whose API listens on a port."""
         return Deferred.fromCoroutine(self._start())
 
-    def admit(self, txn: Transaction, name: str = "agent-1") -> None:
+    def admit(self, txn: Transaction, name: str = "agent-1") -> Host:
         """Make a host that is not connected."""
         facts = HostFacts(guid=f"guid-{name}", name=name, type="Routing", ip_address="10.0.0.1", hypervisor="KVM")
         location = Location(zone="zone", pod="pod", cluster="cluster")
         admission = Admission(facts=facts, location=location, server_id=self.server_id)
         (host,) = txn.hosts.admit([admission], 1.0)
         assert isinstance(host, Host), host
+        return host
+
+    def bring_up(self, txn: Transaction, host: Host) -> None:
+        """Say that a host's agent is ready on this server."""
+        ready = StatusChange(
+            host_id=host.id, session=host.session, event=HostEvent.READY, server_id=self.server_id, reason="a test"
+        )
+        assert txn.hosts.transition([ready], 2.0) != [None]

@@ -85,6 +85,13 @@ def read_response(raw: bytes) -> Response:
     return Response(int(status_line.split()[1]), headers, content)
 
 
+def add_site(txn: Transaction) -> None:
+    """Make a zone, a pod and a cluster, each with the id 1."""
+    zone = txn.topology.add_zone("zone")
+    pod = txn.topology.add_pod("pod", zone.id)
+    txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
+
+
 class ApiTestCase(SynchronousTestCase):
     """Tests that call the API of a server of their own."""
 
@@ -193,13 +200,7 @@ class ApiTestCase(SynchronousTestCase):
 
     def add_site(self) -> None:
         """A zone, a pod and a cluster, each with the id 1."""
-
-        def work(txn: Transaction) -> None:
-            zone = txn.topology.add_zone("zone")
-            pod = txn.topology.add_pod("pod", zone.id)
-            txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
-
-        self.stored(work)
+        self.stored(add_site)
 
     def add_host(self, name: str, server_id: ServerId | None = None, heard: float = NOW) -> HostId:
         """A host of the site that is Up on a server, this one if None."""

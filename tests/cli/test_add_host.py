@@ -7,22 +7,20 @@ import stat
 from pathlib import Path
 
 from click.testing import Result
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred
 
 from agent.config import load_agent_config
 from agent.service import tls_channels
 from cloudlb.domain.ports import Transaction
 from cloudlb.net.pki import CertificateAuthority
-from tests.api.listening import ListeningTestCase
-from tests.cli.test_commands import invoke, write_ini
+from tests.cli.command_line import CommandLineTestCase
 
 
-class AddHostTests(ListeningTestCase):
+class AddHostTests(CommandLineTestCase):
     """A server with the key of its CA, and a cluster of each kind."""
 
     async def _start(self) -> None:
         await super()._start()
-        self.ini = write_ini(Path(self.mktemp()), self.endpoint)
         self.into = Path(self.mktemp())
         ca = Path(self.mktemp())
         CertificateAuthority.create(ca, "test")
@@ -35,9 +33,9 @@ class AddHostTests(ListeningTestCase):
 
         await self.database.run(work)
 
-    async def add(self, *arguments: str) -> Result:
+    def add(self, *arguments: str) -> Deferred[Result]:
         """Run the command, in a thread."""
-        return await deferToThread(invoke, "add-host", *arguments, "--config", str(self.ini))
+        return self.run_command("add-host", *arguments)
 
     async def hosts(self) -> list[str]:
         """Names of the hosts that there are."""

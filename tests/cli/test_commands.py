@@ -6,49 +6,31 @@ import json
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb._version import __version__
-from cloudlb.cli.main import COMMANDS, main
+from cloudlb.cli.main import COMMANDS
 from cloudlb.domain.ports import Transaction
-from tests.api.listening import ListeningTestCase
-from tests.api.world import API_KEY, SECRET
+from tests.api.world import API_KEY, SECRET, add_site
+from tests.cli.command_line import CommandLineTestCase, invoke, write_ini
 
 INTERVAL = "indirect.agent.lb.check.interval"
 
 
-def write_ini(path: Path, endpoint: str, secret: str = SECRET) -> Path:
-    """A cloudstack.ini."""
-    path.write_text(f"[cloudstack]\nendpoint = {endpoint}\nkey = {API_KEY}\nsecret = {secret}\n", encoding="utf-8")
-    return path
-
-
-def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
-    """Run a command as the shell would."""
-    return CliRunner().invoke(main, arguments, env=env)
-
-
-class CommandTests(ListeningTestCase):
+class CommandTests(CommandLineTestCase):
     """hosts, servers, settings, set."""
 
     async def _start(self) -> None:
         await super()._start()
-        self.ini = write_ini(Path(self.mktemp()), self.endpoint)
 
         def work(txn: Transaction) -> None:
-            zone = txn.topology.add_zone("zone")
-            pod = txn.topology.add_pod("pod", zone.id)
-            txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
+            add_site(txn)
             self.admit(txn, "agent-1")
 
         await self.database.run(work)
-
-    async def run_command(self, *arguments: str) -> Result:
-        """Run a command with the configuration of this server, in a thread."""
-        return await deferToThread(invoke, *arguments, "--config", str(self.ini))
 
     async def rows(self, *arguments: str) -> list[dict[str, Any]]:
         """What a command prints as JSON: a list and nothing besides."""

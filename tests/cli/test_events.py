@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-
-from click.testing import Result
-from twisted.internet.threads import deferToThread
 
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.records import AlertType
-from tests.api.listening import ListeningTestCase
-from tests.cli.test_commands import invoke, write_ini
+from tests.api.world import add_site
+from tests.cli.command_line import CommandLineTestCase
 
 
-class EventCommandTests(ListeningTestCase):
+class EventCommandTests(CommandLineTestCase):
     """What happened, for people and programs."""
 
     async def _start(self) -> None:
         await super()._start()
-        self.ini = write_ini(Path(self.mktemp()), self.endpoint)
 
         def work(txn: Transaction) -> None:
-            zone = txn.topology.add_zone("zone")
-            pod = txn.topology.add_pod("pod", zone.id)
-            txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
+            add_site(txn)
             self.admit(txn, "agent-1")
-            self.admit(txn, "agent-2")
-            host = txn.hosts.find("agent-2")
-            assert host is not None
+            host = self.admit(txn, "agent-2")
             txn.events.add("HOST.ADD", "somebody did", now=5.0, host_id=host.id, account_id=1)
             for at in (5.0, 6.0):
                 txn.alerts.send(AlertType.HOST, "agent-2 is [b]down[/b]\x1b[2J", host_id=host.id, now=at)
 
         await self.database.run(work)
-
-    async def run_command(self, *arguments: str) -> Result:
-        """Run a command in a thread."""
-        return await deferToThread(invoke, *arguments, "--config", str(self.ini))
 
     async def lines(self, *arguments: str) -> list[str]:
         """What a command prints."""

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from click.testing import Result
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 
-from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.models import Host, HostId, JobStatus, StatusChange
+from cloudlb.domain.models import Host, HostId, JobStatus
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.resource_state import ResourceEvent, ResourceState
-from tests.api.listening import ListeningTestCase
-from tests.cli.test_commands import invoke, write_ini
+from tests.api.world import add_site
+from tests.cli.command_line import CommandLineTestCase
 
 
-class MaintenanceTests(ListeningTestCase):
+class MaintenanceTests(CommandLineTestCase):
     """prepare and cancel, of a host that is Up on a server that does nothing about it."""
 
     async def _start(self) -> None:
         await super()._start()
-        self.ini = write_ini(Path(self.mktemp()), self.endpoint)
 
         def work(txn: Transaction) -> HostId:
-            zone = txn.topology.add_zone("zone")
-            pod = txn.topology.add_pod("pod", zone.id)
-            txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
-            self.admit(txn)
-            host = _host(txn)
-            ready = StatusChange(
-                host_id=host.id, session=host.session, event=HostEvent.READY, server_id=self.server_id, reason="a test"
-            )
-            txn.hosts.transition([ready], 1.0)
+            add_site(txn)
+            host = self.admit(txn)
+            self.bring_up(txn, host)
             return host.id
 
         self.host_id = await self.database.run(work)
 
     def start(self, *arguments: str) -> Deferred[Result]:
         """Begin to run a command in a thread."""
-        return deferToThread(invoke, "maintenance", *arguments, "--config", str(self.ini))
+        return self.run_command("maintenance", *arguments)
 
     async def end(self, event: ResourceEvent, status: JobStatus, text: str = "") -> None:
         """Do what the host's server does, once it has something to do."""

@@ -13,7 +13,6 @@ from click.testing import Result
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.errors import AgentTimedOut
@@ -21,40 +20,30 @@ from cloudlb.agents.outcomes import Outcome, answered, failed
 from cloudlb.cli import jobs as module
 from cloudlb.cli.client import Client
 from cloudlb.cli.hosts import find_host
-from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.models import Host, Job, StatusChange
+from cloudlb.domain.models import Host, Job
 from cloudlb.domain.ports import Transaction
 from cloudlb.wire import Answer, CheckHealthAnswer, Opaque
-from tests.api.listening import ListeningTestCase
-from tests.cli.test_commands import invoke, write_ini
+from tests.api.world import add_site
+from tests.cli.command_line import CommandLineTestCase, invoke, write_ini
 
 
-class SendTests(ListeningTestCase):
+class SendTests(CommandLineTestCase):
     """A host that is Up, whose commands the test answers."""
 
     async def _start(self) -> None:
         await super()._start()
-        self.ini = write_ini(Path(self.mktemp()), self.endpoint)
 
         def work(txn: Transaction) -> Host:
-            zone = txn.topology.add_zone("zone")
-            pod = txn.topology.add_pod("pod", zone.id)
-            txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
-            self.admit(txn, "agent-1")
-            host = txn.hosts.find("agent-1")
-            assert host is not None
-            up = StatusChange(
-                host_id=host.id, session=host.session, event=HostEvent.READY, server_id=self.server_id, reason=""
-            )
-            assert txn.hosts.transition([up], 1.0) != [None]
+            add_site(txn)
+            host = self.admit(txn, "agent-1")
+            self.bring_up(txn, host)
             return host
 
         self.host = await self.database.run(work)
 
     def running(self, *arguments: str) -> Deferred[Result]:
-        """Run the command with the configuration of this server, in a thread."""
-        result: Deferred[Result] = deferToThread(invoke, "send", *arguments, "--config", str(self.ini))
-        return result
+        """Run the command in a thread."""
+        return self.run_command("send", *arguments)
 
     async def job(self) -> Job:
         """The job that was started, as soon as it was."""
