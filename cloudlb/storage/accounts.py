@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, insert, select
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from cloudlb.domain.models import Account
@@ -54,5 +54,5 @@ class AccountTable:
         return None if row is None else _account(row)
 
 
-def _account(row: Sequence[Any]) -> Account:
-    return Account(**{column.name: value for column, value in zip(_COLUMNS, row, strict=True)})
+def _account(row: Row[Any]) -> Account:
+    return Account(**row._asdict())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, update
 
 from cloudlb.domain.models import HostId
 from cloudlb.domain.record_ports import AlertFilter
@@ -81,6 +81,6 @@ def _conditions(which: AlertFilter) -> Iterator[ColumnElement[bool]]:
         yield alert.c.subject.icontains(which.keyword, autoescape=True)
 
 
-def _alert(row: Sequence[Any]) -> Alert:
-    values = {column.name: value for column, value in zip(_COLUMNS, row, strict=True)}
+def _alert(row: Row[Any]) -> Alert:
+    values = row._asdict()
     return Alert(**{**values, "type": _TYPES[values["type"]]})

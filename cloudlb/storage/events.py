@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, insert, or_
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_
 
 from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.record_ports import EventFilter
@@ -81,6 +81,6 @@ def _conditions(which: EventFilter) -> Iterator[ColumnElement[bool]]:
         yield or_(*(column.icontains(which.keyword, autoescape=True) for column in (event.c.description, event.c.type)))
 
 
-def _event(row: Sequence[Any]) -> Event:
-    values = {column.name: value for column, value in zip(_COLUMNS, row, strict=True)}
+def _event(row: Row[Any]) -> Event:
+    values = row._asdict()
     return Event(**{**values, "level": Level(values["level"])})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import asdict
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Row, insert
 
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import HostId
@@ -41,8 +41,8 @@ class InvestigationTable:
         return prune(self._connection, table, table.c.started < before, limit)
 
 
-def _investigation(row: Sequence[Any]) -> Investigation:
-    values = {column.name: value for column, value in zip(_COLUMNS, row, strict=True)}
+def _investigation(row: Row[Any]) -> Investigation:
+    values = row._asdict()
     findings = tuple(Finding(**{**each, "verdict": Verdict(each["verdict"])}) for each in values["findings"])
     plain = {"cause": HostEvent(values["cause"]), "verdict": Verdict(values["verdict"]), "findings": findings}
     return Investigation(**{**values, **plain})

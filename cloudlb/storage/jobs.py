@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import KeyTaken
@@ -16,7 +16,7 @@ from cloudlb.storage.schema import async_job
 
 _COLUMNS = tuple(column for column in async_job.c if column.name != "id")
 _ALL_BUT_ARGUMENTS = tuple(column for column in _COLUMNS if column.name != "arguments")
-_CLASS = async_job.c.arguments["class"].as_string()
+_CLASS = async_job.c.arguments["class"].as_string().label("class")
 _RUNS = async_job.c.status == JobStatus.RUNNING.value
 _BY_UUID = select(*_COLUMNS).where(async_job.c.uuid == bindparam("of_uuid"))
 _BY_KEY = select(*_COLUMNS).where(
@@ -131,13 +131,13 @@ class JobTable:
         return [_light_job(row) for row in self._connection.execute(statement, values)]
 
 
-def _job(row: Sequence[Any]) -> Job:
-    values = {column.name: value for column, value in zip(_COLUMNS, row, strict=True)}
+def _job(row: Row[Any]) -> Job:
+    values = row._asdict()
     return Job(**{**values, "status": JobStatus(values["status"])})
 
 
-def _light_job(row: Sequence[Any]) -> Job:
-    *values, class_ = row
-    named = {column.name: value for column, value in zip(_ALL_BUT_ARGUMENTS, values, strict=True)}
+def _light_job(row: Row[Any]) -> Job:
+    values = row._asdict()
+    class_ = values.pop("class")
     arguments = {} if class_ is None else {"class": class_}
-    return Job(**{**named, "status": JobStatus(named["status"]), "arguments": arguments})
+    return Job(**{**values, "status": JobStatus(values["status"]), "arguments": arguments})
