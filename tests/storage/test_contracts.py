@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import admissions, host_histories, hosts, jobs, records, rows, steps, store
+from tests.contracts import admissions, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
 from tests.contracts.case import StoreContract, now
 from tests.storage.sqlite import new_database
 
@@ -31,6 +31,10 @@ class Admissions(_OnSqlite, admissions.AdmissionContract):
 
 class HostRows(_OnSqlite, hosts.HostRowsContract):
     """HostRows on SQLite."""
+
+
+class LostHosts(_OnSqlite, lost_hosts.LostHostsContract):
+    """HostRows about lost hosts on SQLite."""
 
 
 class StatusSteps(_OnSqlite, steps.StatusStepContract):

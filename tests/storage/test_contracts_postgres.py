@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import admissions, host_histories, hosts, jobs, records, rows, steps, store
+from tests.contracts import admissions, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
 from tests.contracts.case import StoreContract, now
 from tests.storage.postgres import MISSING, new_database
 
@@ -30,6 +30,10 @@ class Admissions(_OnPostgres, admissions.AdmissionContract):
 
 class HostRows(_OnPostgres, hosts.HostRowsContract):
     """HostRows on PostgreSQL."""
+
+
+class LostHosts(_OnPostgres, lost_hosts.LostHostsContract):
+    """HostRows about lost hosts on PostgreSQL."""
 
 
 class StatusSteps(_OnPostgres, steps.StatusStepContract):
