@@ -37,20 +37,21 @@ class HostStateTestCase(ApiTestCase):
     def put(self, state: ResourceState) -> None:
         """Bring the host into a state, from Enabled."""
 
-        def work(txn: Transaction) -> None:
-            for event in WAYS[state]:
-                after = txn.hosts.change_resource_state(
-                    self.host_id,
-                    event,
-                    server_id=self.membership.own.id,
-                    account_id=None,
-                    reason="a test",
-                    now=NOW,
-                )
-                assert after is not None
-
-        self.stored(work)
+        for event in WAYS[state]:
+            assert self.step(event)
         self.assertEqual(self.state, state.value)
+
+    def step(self, event: ResourceEvent) -> bool:
+        """Have something happen to the host; False if its state has no step for it."""
+
+        def work(txn: Transaction) -> bool:
+            after = txn.hosts.change_resource_state(
+                self.host_id, event, server_id=self.membership.own.id, account_id=None, reason="a test", now=NOW
+            )
+            return after is not None
+
+        happened: bool = self.stored(work)
+        return happened
 
     def lose_agent(self) -> None:
         """Have the host Disconnected."""
@@ -215,16 +216,7 @@ class MaintenanceTests(HostStateTestCase):
                     self.assertIn(f"host a is in the resource state {state.value}", text)
                     self.assertEqual(state.value, self.state)
                 for event in back:
-                    self.stored(
-                        lambda txn, event=event: txn.hosts.change_resource_state(
-                            self.host_id,
-                            event,
-                            server_id=self.membership.own.id,
-                            account_id=None,
-                            reason="a test",
-                            now=NOW,
-                        )
-                    )
+                    self.step(event)
 
     def test_unknown_hosts(self) -> None:
         """The error names the parameter; a name is no id."""
