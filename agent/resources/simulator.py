@@ -35,6 +35,7 @@ from agent.resources.heartbeat import CannotSay, Heartbeat
 from cloudlb.net.icmp import Icmp, NotPermitted
 from cloudlb.resource.interface import (
     COMMAND_ID,
+    LOGGING_CONTEXT,
     Answer,
     CheckHealthAnswer,
     CheckHealthCommand,
@@ -56,10 +57,9 @@ from cloudlb.resource.interface import (
     ServerResource,
     StartupCommand,
     StartupRoutingCommand,
+    context_of,
 )
 
-LOGGING_CONTEXT = "logcontextid"
-"""CloudStack's key in the context map for what joins the log lines of one call."""
 CPUS = 16
 MHZ = 2400
 MEMORY = 64 * 2**30
@@ -206,9 +206,7 @@ class SimulatorResource(ServerResource):
 
 
 def _id(command: Command | Opaque) -> str:
-    context = command.fields.get("contextMap") if isinstance(command, Opaque) else command.context_map
-    if not isinstance(context, Mapping):
-        return "-"
+    context = context_of(command)
     return str(context.get(COMMAND_ID) or context.get(LOGGING_CONTEXT) or "-")
 
 

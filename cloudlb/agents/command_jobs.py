@@ -42,7 +42,7 @@ from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import AmbiguousName, Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 from cloudlb.net.spawn import spawn
-from cloudlb.wire import COMMAND_ID, BodyError, Command, Opaque, fields_of, read_content
+from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, BodyError, Command, Opaque, fields_of, read_content
 
 T = TypeVar("T")
 
@@ -59,8 +59,6 @@ _BATCH = 200
 """Most jobs of one transaction: some tens of milliseconds of the writer's time."""
 _AT_ONCE = 25
 """Most jobs that are read with their arguments at a time: 64 KiB each, and as objects several times that."""
-_LOGGING_CONTEXT = "logcontextid"
-"""CloudStack's key in the context map for what joins the log lines of one call."""
 
 
 @frozen
@@ -299,7 +297,7 @@ class CommandJobs:
 def _command(job: Job) -> Command | Opaque:
     """The command of a job, with the job's uuid as its id; BodyError if this program cannot read it."""
     name, fields = job.arguments["class"], job.arguments["fields"]
-    context = {**(fields.get("contextMap") or {}), _LOGGING_CONTEXT: job.uuid}
+    context = {**(fields.get("contextMap") or {}), LOGGING_CONTEXT: job.uuid}
     if is_journalled(name):
         context[COMMAND_ID] = job.uuid
     return read_content(Opaque(name, {**fields, "contextMap": context}))  # type: ignore[return-value]

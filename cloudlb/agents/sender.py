@@ -6,7 +6,7 @@ the command or not. Nobody is asked, and nothing is queried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
 from uuid import UUID, uuid4
@@ -28,7 +28,17 @@ from cloudlb.agents.requests import Answers
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId
 from cloudlb.domain.permissions import refusal
-from cloudlb.wire import COMMAND_ID, STOPPED_BY_PREVIOUS_FAILURE, Answer, Command, Flag, Opaque, simple_name, wire_name
+from cloudlb.wire import (
+    COMMAND_ID,
+    STOPPED_BY_PREVIOUS_FAILURE,
+    Answer,
+    Command,
+    Flag,
+    Opaque,
+    context_of,
+    simple_name,
+    wire_name,
+)
 
 Commands = Sequence[Command | Opaque]
 Outcome = Answer | Opaque | CommandError
@@ -187,7 +197,7 @@ class Sender:
 
     def _prepared(self, command: Command | Opaque, wait: int) -> Command | Opaque:
         """The command as it goes out: with the time that it has, and an id if it is journalled."""
-        context = _context(command)
+        context = context_of(command)
         if is_journalled(wire_name(command)) and COMMAND_ID not in context:
             context = {**context, COMMAND_ID: str(self._new_uuid())}
         if isinstance(command, Opaque):
@@ -225,7 +235,7 @@ class Sender:
 
 def command_id(command: Command | Opaque) -> str | None:
     """The id of a journalled command, None if it has none."""
-    id_ = _context(command).get(COMMAND_ID)
+    id_ = context_of(command).get(COMMAND_ID)
     return id_ if isinstance(id_, str) and is_journalled(wire_name(command)) else None
 
 
@@ -233,11 +243,6 @@ def _caught(failure: Failure) -> CommandError:
     error = failure.value
     assert isinstance(error, CommandError), f"a request failed with {error!r}"
     return error
-
-
-def _context(command: Command | Opaque) -> Mapping[str, str]:
-    context = command.fields.get("contextMap") if isinstance(command, Opaque) else command.context_map
-    return context if isinstance(context, Mapping) else {}
 
 
 def _wait(command: Command | Opaque) -> int | None:

@@ -9,7 +9,7 @@ Commands with an id go through the journal. CancelCommand is answered at once, w
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from cloudlb.wire import (
     COMMAND_ID,
     STOPPED_BY_PREVIOUS_FAILURE,
     CancelCommand,
+    context_of,
     fields_of,
     read_content,
     simple_name,
@@ -293,8 +294,7 @@ def _wait(content: Command | Answer | Opaque) -> int:
 
 
 def _id(content: Command | Answer | Opaque) -> str | None:
-    context = content.fields.get("contextMap") if isinstance(content, Opaque) else content.context_map
-    id_ = context.get(COMMAND_ID) if isinstance(context, Mapping) else None
+    id_ = context_of(content).get(COMMAND_ID)
     return id_ if isinstance(id_, str) else None
 
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.wire import (
     COMMAND_ID,
+    LOGGING_CONTEXT,
     Answer,
     CheckHealthAnswer,
     CheckHealthCommand,
@@ -39,10 +40,12 @@ from cloudlb.wire import (
     StartupRoutingCommand,
     StartupStorageCommand,
     UnsupportedAnswer,
+    context_of,
 )
 
 __all__ = [
     "COMMAND_ID",
+    "LOGGING_CONTEXT",
     "Answer",
     "CheckHealthAnswer",
     "CheckHealthCommand",
@@ -70,6 +73,7 @@ __all__ = [
     "StartupRoutingCommand",
     "StartupStorageCommand",
     "UnsupportedAnswer",
+    "context_of",
 ]
 
 

@@ -35,7 +35,7 @@ from cloudlb.wire.commands import (
     ShutdownCommand,
     TransferAgentCommand,
 )
-from cloudlb.wire.content import COMMAND_ID, Answer, Command, Content, Fields, Opaque
+from cloudlb.wire.content import COMMAND_ID, LOGGING_CONTEXT, Answer, Command, Content, Fields, Opaque, context_of
 from cloudlb.wire.converter import fields_of, read_content, read_contents, read_elements, write_contents
 from cloudlb.wire.errors import BodyError, LinkError, PacketError, WireError
 from cloudlb.wire.exchange import Exchange, attache_sequence
@@ -71,6 +71,7 @@ from cloudlb.wire.vocabulary import class_named, command_names, register, rename
 __all__ = [
     "ALPN",
     "COMMAND_ID",
+    "LOGGING_CONTEXT",
     "STOPPED_BY_PREVIOUS_FAILURE",
     "AgentControlAnswer",
     "AgentControlCommand",
@@ -139,6 +140,7 @@ __all__ = [
     "attache_sequence",
     "class_named",
     "command_names",
+    "context_of",
     "fields_of",
     "read_body",
     "read_content",

@@ -19,11 +19,24 @@ else:
     # ping and writing its answer take.
     from attrs import define as frozen
 
-__all__ = ["COMMAND_ID", "NOTHING", "Answer", "Command", "Content", "Fields", "Opaque", "frozen"]
+__all__ = [
+    "COMMAND_ID",
+    "LOGGING_CONTEXT",
+    "NOTHING",
+    "Answer",
+    "Command",
+    "Content",
+    "Fields",
+    "Opaque",
+    "context_of",
+    "frozen",
+]
 
 COMMAND_ID = "cloudlb.id"
 """The key of a context map under which a command that changes something has its id. An agent of ours carries out an id
 once, keeps its answer, and answers the same id again with that."""
+LOGGING_CONTEXT = "logcontextid"
+"""CloudStack's key in the context map for what joins the log lines of one call."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The empty mapping that all values share as a default."""
@@ -72,3 +85,9 @@ class Opaque:
     """The sender's class, such as ``com.cloud.agent.api.StartCommand``."""
     fields: Mapping[str, Any] = field(repr=False)
     """Not in the repr: they may hold secrets."""
+
+
+def context_of(content: Content | Opaque) -> Mapping[str, Any]:
+    """The context map; an empty one where an Opaque has something else in its place."""
+    context = content.fields.get("contextMap") if isinstance(content, Opaque) else content.context_map
+    return context if isinstance(context, Mapping) else NOTHING
