@@ -10,85 +10,14 @@ from twisted.internet.defer import Deferred
 
 from cloudlb.agents import command_jobs, command_orders
 from cloudlb.agents.command_jobs import MARGIN
-from cloudlb.agents.command_orders import TOPIC, Order, ServerBusy, TooManyJobs
-from cloudlb.domain.models import Job, JobStatus
+from cloudlb.agents.command_orders import ServerBusy, TooManyJobs
+from cloudlb.domain.models import JobStatus
 from cloudlb.domain.ports import AmbiguousName, KeyTaken, NotFound, StoreUnavailable
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event
 from cloudlb.resource.journal_answers import MAX_ANSWER
-from cloudlb.wire import (
-    COMMAND_ID,
-    Answer,
-    CheckHealthAnswer,
-    CheckHealthCommand,
-    Command,
-    Flag,
-    Header,
-    MaintainCommand,
-    Opaque,
-)
-from tests.agents.server import FakeLink, ServerFixture
-from tests.agents.two_servers import TwoServersCase
-
-
-class JobCase(TwoServersCase):
-    """Two servers, a host on the second one, and calls to the first."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.account_id = self.add_account()
-        self.link = self.up(self.holder)
-
-    def order(self, command: Command | Opaque | None = None, **values: Any) -> Order:
-        """An order for the host."""
-        return Order(
-            **{
-                "host": "host-1",
-                "command": command or CheckHealthCommand(),
-                "timeout": 60,
-                "key": None,
-                "account_id": self.account_id,
-                **values,
-            }
-        )
-
-    def start(self, order: Order, server: ServerFixture | None = None) -> Job:
-        """Have a server take an order."""
-        jobs = (server or self.asked).server.command_jobs
-        job: Job = self.successResultOf(Deferred.fromCoroutine(jobs.start(order)))
-        return job
-
-    def refused(self, order: Order, error: type[Exception]) -> str:
-        """Have the first server refuse an order."""
-        start = Deferred.fromCoroutine(self.asked.server.command_jobs.start(order))
-        return str(self.failureResultOf(start, error).value)
-
-    def advance(self, seconds: float = 1.0) -> None:
-        """Let time pass for both."""
-        for _ in range(max(1, int(seconds * 4))):
-            for server in (self.asked, self.holder):
-                server.advance(min(seconds, 0.25))
-
-    def sent(self, link: FakeLink | None = None) -> list[tuple[Header, Any]]:
-        """The commands that the agent got since the last time."""
-        return (link or self.link).take()
-
-    def answer(self, sequence: int, answer: Answer | None = None, link: FakeLink | None = None) -> None:
-        """Have the agent answer."""
-        (link or self.link).receive([answer or CheckHealthAnswer()], sequence=sequence, flags=Flag(0))
-        self.advance()
-
-    def job(self, job: Job) -> Job:
-        """A job as it is now."""
-        found = self.successResultOf(self.asked.database.read(lambda txn: txn.jobs.get(job.uuid)))
-        assert found is not None
-        return found
-
-    def assert_failed(self, job: Job, kind: str, code: int) -> None:
-        """A job has ended with this kind of error."""
-        ended = self.job(job)
-        self.assertEqual((JobStatus.FAILED, code), (ended.status, ended.result_code), ended)
-        self.assertEqual((kind, code), (ended.result["errortext"].partition(":")[0], ended.result["errorcode"]))
+from cloudlb.wire import COMMAND_ID, Answer, CheckHealthAnswer, CheckHealthCommand, MaintainCommand, Opaque
+from tests.agents.job_case import JobCase
 
 
 class SendTests(JobCase):
@@ -324,70 +253,6 @@ class KeyTests(JobCase):
             self.assertIn("mine", self.refused(self.order(command, key="mine"), KeyTaken))
 
 
-class MoveTests(JobCase):
-    """Hosts that leave while their jobs are on the way."""
-
-    def test_followed(self) -> None:
-        """The job goes to the host's new server."""
-        job = self.start(self.order())
-        self.link.lose()
-        link = self.up(self.asked)
-        self.advance(3)
-        ((header, _),) = self.sent(link)
-        self.answer(header.sequence, link=link)
-        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
-        self.assertEqual(self.asked.server.membership.own.id, self.job(job).server_id)
-
-    def test_gone(self) -> None:
-        """A host that is nowhere ends it."""
-        job = self.start(self.order())
-        self.link.lose()
-        self.advance(9)
-        self.assert_failed(job, "unavailable", 534)
-
-    def test_back(self) -> None:
-        """A host that comes back to the same server gets it."""
-        job = self.start(self.order())
-        self.link.lose()
-        self.holder.advance(0.3)
-        self.link = self.up(self.holder)
-        self.advance(2)
-        ((header, _),) = self.sent()
-        self.answer(header.sequence)
-        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
-
-    def test_delivered_twice(self) -> None:
-        """A message that comes again, now or later, sends nothing."""
-        job = self.start(self.order())
-        payload = {"server_id": job.server_id, "jobs": [job.uuid], "moves": 0}
-        again = lambda: self.asked.database.run(lambda txn: txn.bus.publish(TOPIC, payload, 1.0))  # noqa: E731
-        again()
-        self.advance()
-        ((header, _),) = self.sent()
-        again()
-        self.advance()
-        self.answer(header.sequence)
-        again()
-        self.advance()
-        self.assertEqual([], self.sent())
-
-    def test_not_named(self) -> None:
-        """A server that the row does not name sends nothing."""
-        job = self.start(self.order())
-        own = self.asked.server.membership.own.id
-        self.asked.database.run(lambda txn: txn.jobs.assign(job.uuid, job.server_id, own))
-        self.advance()
-        self.assertEqual([], self.sent())
-
-    def test_late(self) -> None:
-        """What comes when its time is over is not sent."""
-        job = self.start(self.order(timeout=2))
-        self.holder.reactor.advance(5)
-        self.advance()
-        self.assertEqual([], [command for _, command in self.sent() if isinstance(command, CheckHealthCommand)])
-        self.assert_failed(job, "not carried out", 534)
-
-
 class LimitTests(JobCase):
     """How many jobs may be under way."""
 
@@ -427,45 +292,3 @@ class LimitTests(JobCase):
             self.start(self.order())
             text = self.refused(self.order(), TooManyJobs)
         self.assertIn("the account has 1", text)
-
-
-class OutageTests(JobCase):
-    """A database that is away, and a server that stops."""
-
-    def test_end_is_written_later(self) -> None:
-        """The answer is kept until it can be written."""
-        job = self.start(self.order())
-        self.advance()
-        ((header, _),) = self.sent()
-        with patch.object(self.holder.database, "run", self.away):
-            self.answer(header.sequence)
-            self.assertEqual(JobStatus.RUNNING, self.job(job).status)
-            self.assertTrue(self.holder.server.command_jobs.holds(job.uuid))
-        self.advance(2)
-        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
-
-    def test_job_is_read_later(self) -> None:
-        """A message that has come while it was away is not lost."""
-        self.start(self.order())
-        jobs = self.holder.server.command_jobs
-        with patch.object(jobs, "_store", self):
-            self.advance()
-            self.assertEqual([], self.sent())
-        self.advance(2)
-        self.assertEqual(1, len(self.sent()))
-
-    def away(self, work: object) -> Deferred[Any]:
-        """What a store does that is away."""
-        failed: Deferred[Any] = Deferred()
-        failed.errback(StoreUnavailable("away"))
-        return failed
-
-    read = away
-
-    def test_stop(self) -> None:
-        """Queries end with their links; what the agent will tell of is left to the other servers."""
-        query, change = self.start(self.order()), self.start(self.order(MaintainCommand()))
-        self.advance()
-        self.holder.stop()
-        self.assert_failed(query, "link lost", 534)
-        self.assertEqual(JobStatus.RUNNING, self.job(change).status)

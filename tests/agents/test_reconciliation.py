@@ -22,8 +22,8 @@ from cloudlb.wire import (
     PingRoutingCommand,
     ReadyAnswer,
 )
+from tests.agents.job_case import JobCase
 from tests.agents.server import FakeLink
-from tests.agents.test_command_jobs import JobCase
 
 
 def told(
