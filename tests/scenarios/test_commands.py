@@ -6,26 +6,13 @@ Hypothesis makes up histories; see tests.scenarios.test_convergence for how to h
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import cast
 
 from attrs import frozen
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.command_orders import Order
@@ -34,6 +21,7 @@ from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
 from cloudlb.wire import CheckHealthCommand, Command, MaintainCommand, Opaque
 from tests.scenarios.case import WorldCase
+from tests.scenarios.histories import WorldHistory, run_histories
 from tests.support.world import AgentProcess, ServerProcess, World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -65,7 +53,7 @@ class JobRow:
         return str(json.loads(self.result).get("errortext", "")).partition(":")[0]
 
 
-class History(RuleBasedStateMachine):
+class History(WorldHistory):
     """Commands, what befalls them, and what must hold."""
 
     @initialize(
@@ -76,10 +64,7 @@ class History(RuleBasedStateMachine):
     )
     def begin(self, lag: float, interval: int, delay: int, seed: int) -> None:
         """Start a cluster."""
-        self.failures: list[str] = []
-        self.observer = cast("ILogObserver", self.observe)
-        globalLogPublisher.addObserver(self.observer)
-        self.folder = tempfile.mkdtemp()
+        self.watch()
         self.record = Path(self.folder, "executed")
         self.ended: dict[str, JobRow] = {}
         self.sent = 0
@@ -96,11 +81,6 @@ class History(RuleBasedStateMachine):
             properties="backoff.seconds=1\nbackoff.max.seconds=5\n"
             f"simulator.delay={delay}\nsimulator.record={self.record}\n",
         )
-
-    def observe(self, event: LogEvent) -> None:
-        """Keep what is logged of defects."""
-        if event.get("log_failure") is not None or event.get("log_level") is LogLevel.critical:
-            self.failures.append(f"{formatEvent(event)} {event.get('log_failure', '')}")
 
     # What is sent.
 
@@ -273,9 +253,7 @@ class History(RuleBasedStateMachine):
             for agent in self.world.agents.values():
                 self.knows_nothing_more(agent)
         finally:
-            globalLogPublisher.removeObserver(self.observer)
-            self.world.close()
-            shutil.rmtree(self.folder)
+            self.let_go()
 
     def end_faults(self) -> None:
         """Everything runs and is reached."""
@@ -417,15 +395,4 @@ class CommandTests(SynchronousTestCase):
 
     def test_histories(self) -> None:
         """Every command ends once, in order, and none is carried out twice."""
-        run_state_machine_as_test(
-            History,
-            settings=settings(
-                max_examples=int(os.environ.get("CLOUDLB_HISTORIES", "15")),
-                stateful_step_count=16,
-                deadline=None,
-                # To make a failing history short takes minutes: worth it for who hunts, not for a run of all tests.
-                phases=tuple(Phase) if "CLOUDLB_HISTORIES" in os.environ else (Phase.reuse, Phase.generate),
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_histories(History)

@@ -6,24 +6,11 @@ has time for: CLOUDLB_HISTORIES=1000 python -m twisted.trial tests.scenarios.tes
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import tempfile
 from pathlib import Path
-from typing import cast
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable
@@ -31,6 +18,7 @@ from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting
 from cloudlb.wire import CheckHealthCommand
+from tests.scenarios.histories import WorldHistory, run_histories
 from tests.support.world import AgentProcess, ServerProcess, World
 
 SERVERS, AGENTS, MOST_AGENTS = 3, 4, 6
@@ -46,7 +34,7 @@ algorithms = st.sampled_from([algorithm.value for algorithm in Algorithm])
 moments = st.sampled_from([0.0, 0.001, 0.02, 0.3, 2.0, 7.0, 20.0])
 
 
-class History(RuleBasedStateMachine):
+class History(WorldHistory):
     """What befalls a cluster, and what must hold all the while and in the end."""
 
     @initialize(
@@ -57,10 +45,7 @@ class History(RuleBasedStateMachine):
     )
     def begin(self, algorithm: str, interval: int, lag: float, seed: int) -> None:
         """Start a cluster."""
-        self.failures: list[str] = []
-        self.observer = cast("ILogObserver", self.observe)
-        globalLogPublisher.addObserver(self.observer)
-        self.folder = tempfile.mkdtemp()
+        self.watch()
         self.stay_dead: set[str] = set()
         self.world = World(
             Path(self.folder, "world"),
@@ -73,11 +58,6 @@ class History(RuleBasedStateMachine):
             database_lag=lag,
             properties="backoff.seconds=1\nbackoff.max.seconds=5\nsimulator.delay=1\n",
         )
-
-    def observe(self, event: LogEvent) -> None:
-        """Keep what is logged of defects."""
-        if event.get("log_failure") is not None or event.get("log_level") is LogLevel.critical:
-            self.failures.append(f"{formatEvent(event)} {event.get('log_failure', '')}")
 
     def agent(self, number: int) -> AgentProcess:
         """An agent, whatever the number."""
@@ -265,9 +245,7 @@ class History(RuleBasedStateMachine):
             for agent in self.world.agents.values():
                 self.look_at(agent)
         finally:
-            globalLogPublisher.removeObserver(self.observer)
-            self.world.close()
-            shutil.rmtree(self.folder)
+            self.let_go()
 
     def end_faults(self) -> None:
         """Everything is well again but for who stays dead, as long as there is a server that the agents know."""
@@ -321,15 +299,4 @@ class ConvergenceTests(SynchronousTestCase):
 
     def test_histories(self) -> None:
         """Whatever happens, it holds all the while, and in the end everyone is where they should be."""
-        run_state_machine_as_test(
-            History,
-            settings=settings(
-                max_examples=int(os.environ.get("CLOUDLB_HISTORIES", "15")),
-                stateful_step_count=16,
-                deadline=None,
-                # To make a failing history short takes minutes: worth it for who hunts, not for a run of all tests.
-                phases=tuple(Phase) if "CLOUDLB_HISTORIES" in os.environ else (Phase.reuse, Phase.generate),
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_histories(History)
