@@ -5,8 +5,8 @@ from __future__ import annotations
 from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import Transaction
 from cloudlb.wire import CommandInfo, MaintainCommand, PingRoutingCommand
+from tests.agents.job_case import JobCase
 from tests.agents.server import FakeLink, ServerFixture
-from tests.agents.test_command_jobs import JobCase
 from tests.agents.test_reconciliation import told
 
 DOWN = 15.0
