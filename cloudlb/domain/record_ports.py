@@ -8,6 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from cloudlb.domain.drains import Drain
 from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.records import Alert, AlertType, Event, Investigation, Level
 
@@ -104,4 +105,20 @@ class InvestigationRows(Protocol):
 
     def prune(self, before: float, limit: int) -> int:
         """Drop those that began before a time, at most ``limit``; say how many."""
+        ...
+
+
+class DrainRows(Protocol):
+    """The latest drain of each server."""
+
+    def put(self, drain: Drain) -> None:
+        """Write a server's drain, in place of the one before."""
+        ...
+
+    def get(self, server_id: ServerId) -> Drain | None:
+        """A server's latest drain."""
+        ...
+
+    def all(self) -> Mapping[ServerId, Drain]:
+        """Those of all servers that ever had one."""
         ...

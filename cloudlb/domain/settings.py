@@ -16,6 +16,7 @@ from cloudlb.domain import setting_checks as checks
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.domain.models import ClusterId
+from cloudlb.domain.rebalancing import Band
 
 
 class InvalidSetting(ValueError):
@@ -53,6 +54,13 @@ HOST = "host"
 LB_ALGORITHM = "indirect.agent.lb.algorithm"
 LB_WEIGHTS = "indirect.agent.lb.weights"
 LB_CHECK_INTERVAL = "indirect.agent.lb.check.interval"
+LB_ENABLED = "agent.lb.enabled"
+LB_BAND_AGENTS = "indirect.agent.lb.band.agents"
+LB_BAND_FACTOR = "indirect.agent.lb.band.factor"
+LB_BAND_SECONDS = "indirect.agent.lb.band.seconds"
+MOVE_RATE = "indirect.agent.lb.move.rate"
+MAINTENANCE_TIMEOUT = "management.server.maintenance.timeout"
+STOP_TIMEOUT = "management.server.stop.timeout"
 PING_INTERVAL = "ping.interval"
 PING_TIMEOUT = "ping.timeout"
 WAIT = "wait"
@@ -105,6 +113,59 @@ SETTINGS: Mapping[str, Setting] = {
             type="Number",
             check=checks.whole(0),
             cluster_scope=True,
+        ),
+        Setting(
+            name=LB_ENABLED,
+            default="true",
+            description="Whether the servers even out by themselves how many agents each of them has, for instance when "
+            "one joins. If not, only rebalanceAgents does.",
+            type="Boolean",
+            check=checks.truth,
+        ),
+        Setting(
+            name=LB_BAND_AGENTS,
+            default="10",
+            description="Agents by which a server has to be off the average, at least, before agents are moved.",
+            type="Number",
+            check=checks.whole(1, most=1_000_000, unit="agents"),
+        ),
+        Setting(
+            name=LB_BAND_FACTOR,
+            default="1.2",
+            description="Factor by which a server has to be off the average, at least, before agents are moved.",
+            type="Decimal",
+            check=checks.factor(1, 100),
+        ),
+        Setting(
+            name=LB_BAND_SECONDS,
+            default="60",
+            description="Seconds for which a server has to be off the average before agents are moved.",
+            type="Number",
+            check=checks.whole(0, most=86_400),
+        ),
+        Setting(
+            name=MOVE_RATE,
+            default="50",
+            description="Agents that a server sends to other servers in a second, at most: after a change of lists, to "
+            "even out, and to drain it.",
+            type="Number",
+            check=checks.whole(1, most=10_000, unit="agents a second"),
+        ),
+        Setting(
+            name=MAINTENANCE_TIMEOUT,
+            default="60",
+            description="Minutes that a management server has for letting go of its agents, when it prepares for "
+            "maintenance or for a shutdown.",
+            type="Number",
+            check=checks.whole(1, most=10_080, unit="minutes"),
+        ),
+        Setting(
+            name=STOP_TIMEOUT,
+            default="30",
+            description="Seconds that a management server that is told to stop (SIGTERM) has for moving its agents to "
+            "others first; 0: none, they find others by themselves.",
+            type="Number",
+            check=checks.whole(0, most=86_400),
         ),
         Setting(
             name=PING_INTERVAL,
@@ -292,6 +353,35 @@ class Settings:
     def check_interval(self, cluster_id: ClusterId | None) -> int:
         """Seconds between an agent's preferred-host checks, 0 for none."""
         return int(self.value(LB_CHECK_INTERVAL, cluster_id))
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether servers even out by themselves how many agents each has."""
+        return self.value(LB_ENABLED) == "true"
+
+    @property
+    def band(self) -> Band:
+        """How uneven the spread of agents may be, and for how long."""
+        return Band(
+            agents=int(self.value(LB_BAND_AGENTS)),
+            factor=float(self.value(LB_BAND_FACTOR)),
+            seconds=float(self.value(LB_BAND_SECONDS)),
+        )
+
+    @property
+    def move_rate(self) -> int:
+        """Agents that a server sends away in a second at most."""
+        return int(self.value(MOVE_RATE))
+
+    @property
+    def maintenance_timeout(self) -> int:
+        """Seconds that a server has for letting go of its agents."""
+        return int(self.value(MAINTENANCE_TIMEOUT)) * 60
+
+    @property
+    def stop_timeout(self) -> int:
+        """Seconds that a server that is told to stop has for moving its agents."""
+        return int(self.value(STOP_TIMEOUT))
 
     @cached_property
     def ping_interval(self) -> int:
