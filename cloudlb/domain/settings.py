@@ -117,8 +117,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             name=LB_ENABLED,
             default="true",
-            description="Whether the servers even out by themselves how many agents each of them has, for instance when "
-            "one joins. If not, only rebalanceAgents does.",
+            description="Whether the servers even out by themselves how many agents each of them has, for instance "
+            "when one joins. If not, only rebalanceAgents does.",
             type="Boolean",
             check=checks.truth,
         ),
