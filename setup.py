@@ -41,7 +41,7 @@ setup(
         "cs>=3.2",
     ],
     extras_require={
-        "postgres": ["psycopg[binary]>=3.2"],
+        "postgres": ["psycopg[binary]>=3.3.9"],
         "kvm": ["libvirt-python>=9.0"],
         "dev": [
             "hypothesis>=6.100",

@@ -27,6 +27,9 @@ CONNECT_TIMEOUT = 5
 RESPITE = 1.0
 """Seconds after an attempt to connect that failed during which the next ones fail with it, so that the work that piled
 up behind it does not wait for one time-out after the other."""
+ANSWER_TIMEOUT = BUSY_TIMEOUT + 10.0
+"""Seconds that PostgreSQL has to answer; a process that was suspended keeps its connections and says nothing. Longer
+than it lets anybody wait for a lock."""
 IDLE_TIMEOUT = 10.0
 """Seconds after which PostgreSQL ends the transaction of a server that was suspended, or whose network is gone, in its
 middle: it may hold locks that all others wait for."""
@@ -57,6 +60,18 @@ _CONFLICTS = (
     # Somebody else inserted what this transaction had looked for in vain.
     psycopg.errors.UniqueViolation,
 )
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """One that does not wait for an answer for ever."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer; after ANSWER_TIMEOUT the connection is closed, and OperationalError says so."""
+        try:
+            return super().wait(gen, interval, ANSWER_TIMEOUT if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 - it has no other name
+            self.close()
+            raise psycopg.OperationalError(f"no answer within {ANSWER_TIMEOUT:g} s") from None
 
 
 class PostgresDatabase:
@@ -96,12 +111,12 @@ class PostgresDatabase:
         failed = (-RESPITE, "")
 
         @event.listens_for(engine, "do_connect")
-        def _connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+        def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
             nonlocal failed
             if self._monotonic() - failed[0] < RESPITE:
                 raise psycopg.OperationalError(failed[1])
             try:
-                return dialect.connect(*arguments, **options)
+                return BoundedConnection.connect(*arguments, **options)
             except psycopg.OperationalError as error:
                 failed = (self._monotonic(), str(error))
                 raise
@@ -138,7 +153,7 @@ class PostgresDatabase:
         """Open a connection that the bus's notifications come to."""
         _, options = self._url.get_dialect()().create_connect_args(self._url)
         options.update(self._options(writing=False), autocommit=True)
-        connection = psycopg.connect(**options)
+        connection = BoundedConnection.connect(**options)
         try:
             connection.execute(_LISTEN)
         except BaseException:

@@ -134,6 +134,25 @@ management_server = Table(
     Column("peers", JSON, nullable=False, server_default="{}"),
 )
 
+drain = Table(
+    "drain",
+    metadata,
+    Column("server_id", ForeignKey("management_server.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+    Column("algorithm", String(32)),
+    Column("forced", Boolean, nullable=False),
+    Column("timeout", Float, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("end", String(32)),
+    Column("total", Integer, nullable=False),
+    Column("moved", Integer, nullable=False),
+    Column("left", Integer, nullable=False),
+    Column("jobs", Integer, nullable=False),
+    Column("failed", JSON, nullable=False),
+    Column("eta", Float),
+)
+
 configuration = Table(
     "configuration",
     metadata,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from cloudlb.storage.accounts import AccountTable
 from cloudlb.storage.alerts import AlertTable
 from cloudlb.storage.bus_rows import BusTable
+from cloudlb.storage.drains import DrainTable
 from cloudlb.storage.events import EventTable
 from cloudlb.storage.hosts import HostTable
 from cloudlb.storage.investigations import InvestigationTable
@@ -29,6 +30,7 @@ class SqlTransaction:
         self.investigations = InvestigationTable(connection)
         self.hosts = HostTable(connection, new_uuid, self.topology, self.events)
         self.servers = ServerTable(connection, new_uuid, clock)
+        self.drains = DrainTable(connection)
         self.settings = SettingTable(connection)
         self.accounts = AccountTable(connection, new_uuid)
         self.jobs = JobTable(connection, new_uuid)

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -126,6 +128,22 @@ class Engine:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(_PATIENCE)
             self._process = None
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Have it and all of its processes stand still for a while; their connections stay open."""
+        assert self._process is not None
+        main = self._process.pid
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        # Its own first: it starts again what it sees end.
+        pids = [main, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """Stop it and drop its data."""

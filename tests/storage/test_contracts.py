@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import admissions, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
+from tests.contracts import admissions, drains, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
 from tests.contracts.case import StoreContract, now
 from tests.storage.sqlite import new_database
 
@@ -55,6 +55,10 @@ class ServerRows(_OnSqlite, rows.ServerRowsContract):
 
 class DatabaseTime(_OnSqlite, rows.DatabaseTimeContract):
     """The clock of SQLite."""
+
+
+class DrainRows(_OnSqlite, drains.DrainRowsContract):
+    """DrainRows on SQLite."""
 
 
 class SettingRows(_OnSqlite, rows.SettingRowsContract):

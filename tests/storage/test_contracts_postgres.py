@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import admissions, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
+from tests.contracts import admissions, drains, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
 from tests.contracts.case import StoreContract, now
 from tests.storage.postgres import MISSING, new_database
 
@@ -54,6 +54,10 @@ class ServerRows(_OnPostgres, rows.ServerRowsContract):
 
 class DatabaseTime(_OnPostgres, rows.DatabaseTimeContract):
     """The clock of PostgreSQL."""
+
+
+class DrainRows(_OnPostgres, drains.DrainRowsContract):
+    """DrainRows on PostgreSQL."""
 
 
 class SettingRows(_OnPostgres, rows.SettingRowsContract):

@@ -338,6 +338,27 @@ class Outage(SynchronousTestCase):
                 time.sleep(0.05)
         self.assertEqual(now(database.read(_names)), ["z", "y"])
 
+    def test_mute(self) -> None:
+        """While it is suspended work fails after a while, instead of holding up all that comes after it."""
+        self.patch(postgres, "ANSWER_TIMEOUT", 0.3)
+        own = Engine.create()
+        self.addCleanup(own.remove)
+        own.start()
+        upgrade(url := own.url(own.new_database()) + "&connect_timeout=2")
+        database = Database(url, writer=InlineExecutor(), reader=InlineExecutor())
+        now(database.start())
+        self.addCleanup(lambda: now(database.stop()))
+        now(database.run(partial(_add_zone, name="z")))
+        with own.suspended():
+            for work in (database.run, database.read):
+                # A new connection is tried, and not answered either.
+                with self.assertRaisesRegex(StoreUnavailable, "connection timeout expired"):
+                    now(work(partial(_add_zone, name="y")))
+        self.patch(postgres, "ANSWER_TIMEOUT", 10.0)
+        time.sleep(RESPITE)
+        now(database.run(partial(_add_zone, name="x")))
+        self.assertEqual(now(database.read(_names)), ["z", "x"])
+
     def test_one_attempt_speaks_for_many(self) -> None:
         """Work that waited behind an attempt to connect that failed does not wait for one of its own."""
         attempts: list[object] = []
@@ -347,7 +368,6 @@ class Outage(SynchronousTestCase):
             raise psycopg.OperationalError("nobody there")
 
         self.patch(psycopg.Connection, "connect", connect)
-        self.patch(psycopg, "connect", connect)
         clock = [100.0]
         opened = PostgresDatabase(make_url("postgresql://u@h/d"), lambda: clock[0]).open(connections=1, writing=True)
         self.addCleanup(opened.dispose)
