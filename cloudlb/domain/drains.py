@@ -34,6 +34,8 @@ class Drain:
     """One server's drain. Times are seconds since the epoch by that server's clock."""
 
     server_id: ServerId
+    number: int = 0
+    """Counts the server's drains. Storage gives it: what is written about one never changes the next."""
     algorithm: Algorithm | None = None
     """Orders the lists by which the agents choose their new servers; None: the one in force."""
     forced: bool = False

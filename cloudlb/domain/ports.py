@@ -29,7 +29,7 @@ from cloudlb.domain.models import (
     Zone,
     ZoneId,
 )
-from cloudlb.domain.record_ports import AlertRows, EventRows, InvestigationRows
+from cloudlb.domain.record_ports import AlertRows, DrainRows, EventRows, InvestigationRows
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import Settings
 
@@ -41,6 +41,7 @@ __all__ = [
     "AmbiguousName",
     "Bus",
     "BusRows",
+    "DrainRows",
     "EventRows",
     "HostFilter",
     "HostRows",
@@ -237,6 +238,8 @@ class Transaction(Protocol):
     def hosts(self) -> HostRows: ...
     @property
     def servers(self) -> ServerRows: ...
+    @property
+    def drains(self) -> DrainRows: ...
     @property
     def settings(self) -> SettingRows: ...
     @property

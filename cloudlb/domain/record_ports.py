@@ -111,8 +111,12 @@ class InvestigationRows(Protocol):
 class DrainRows(Protocol):
     """The latest drain of each server."""
 
-    def put(self, drain: Drain) -> None:
-        """Write a server's drain, in place of the one before."""
+    def put(self, drain: Drain) -> Drain:
+        """Write a server's new drain, in place of the one before, and give it the next number."""
+        ...
+
+    def progress(self, drain: Drain) -> bool:
+        """Write how far a drain is, or how it ended; False if it has ended already, or a newer one is in its place."""
         ...
 
     def get(self, server_id: ServerId) -> Drain | None:

@@ -29,6 +29,6 @@ def upgrade() -> None:
         sa.Column("eta", sa.Float),
         sa.PrimaryKeyConstraint("server_id", name="pk_drain"),
         sa.ForeignKeyConstraint(
-            ["server_id"], ["management_server.id"], name="fk_drain_server_id_management_server", ondelete="CASCADE"
+            ["server_id"], ["management_server.id"], name="fk_drain_server_id", ondelete="CASCADE"
         ),
     )
