@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
+from sqlalchemy import Engine, Executable, func, select
+from sqlalchemy import Row as DatabaseRow
 
-from cloudlb.cli.deployment import DATABASE_FILE, Request, deploy
+from cloudlb.cli.deployment import Request, deploy
 from cloudlb.cli.local_cluster import Inventory, LocalCluster
 from cloudlb.cli.processes import PortInUse, check_free, interrupted_by_signals
 from cloudlb.net.descriptors import raise_descriptor_limit
+from cloudlb.storage.engine import find_backend
+from cloudlb.storage.schema import host, management_server
 
 _PORTS = range(10_000, 30_000)
 """Below those that the kernel gives to outgoing connections, or one of them may take the port of a killed server."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ESTABLISHED = "01"
+_ROWS = (
+    select(
+        host.c.name,
+        host.c.id,
+        host.c.guid,
+        host.c.status,
+        func.coalesce(management_server.c.name, "").label("server"),
+        host.c.session,
+    )
+    .select_from(host)
+    .outerjoin(management_server, management_server.c.id == host.c.server_id)
+    .order_by(host.c.id)
+)
 
 
 @frozen
@@ -61,9 +79,17 @@ class Row:
 
 @contextmanager
 def deployment(
-    *, servers: int, agents: int, algorithm: str | None = None, check_interval: int | None = None
+    *,
+    servers: int,
+    agents: int,
+    algorithm: str | None = None,
+    check_interval: int | None = None,
+    database_url: str | None = None,
 ) -> Iterator[LocalCluster]:
-    """Make a deployment of servers on 127.0.0.1, .2 and so on; none of it runs yet, and none does afterwards."""
+    """Make a deployment of servers on 127.0.0.1, .2 and so on; none of it runs yet, and none does afterwards.
+
+    Its database is a file of SQLite in the folder, or the empty one of a URL.
+    """
     raise_descriptor_limit()
     addresses = tuple(f"127.0.0.{number}" for number in range(1, servers + 1))
     with interrupted_by_signals(), tempfile.TemporaryDirectory(prefix="cloudlb-bench-") as folder:
@@ -73,6 +99,7 @@ def deployment(
                 folder=Path(folder) / "deployment",
                 servers=addresses,
                 agents=agents,
+                database_url=database_url,
                 port=port,
                 api_port=api_port,
                 algorithm=algorithm,
@@ -101,15 +128,21 @@ def start_servers(cluster: LocalCluster) -> None:
     cluster.wait_for_servers(cluster.servers)
 
 
+def ask(cluster: LocalCluster, statement: Executable) -> Sequence[DatabaseRow[Any]]:
+    """Read the database itself: asking the API 20 times a second would be load, too."""
+    (url,) = {server.database_url for server in cluster.inventory.servers.values()}
+    with _engine(url).connect() as connection:
+        return connection.execute(statement).fetchall()
+
+
+@cache
+def _engine(url: str) -> Engine:
+    return find_backend(url).open(connections=4, writing=False)
+
+
 def rows(cluster: LocalCluster) -> dict[str, Row]:
-    """Every host by name, straight from the database: asking the API 20 times a second would be load, too."""
-    file = cluster.inventory.folder / DATABASE_FILE
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-        found = connection.execute(
-            "SELECT h.name, h.id, h.guid, h.status, coalesce(s.name, ''), h.session"
-            " FROM host h LEFT JOIN management_server s ON s.id = h.server_id ORDER BY h.id"
-        ).fetchall()
-    return {name: Row(*values) for name, *values in found}
+    """Every host by name."""
+    return {row.name: Row(row.id, row.guid, row.status, row.server, row.session) for row in ask(cluster, _ROWS)}
 
 
 def links(cluster: LocalCluster) -> Mapping[str, int]:

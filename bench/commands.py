@@ -13,28 +13,26 @@ import argparse
 import itertools
 import json
 import random
-import sqlite3
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import requests
 from attrs import frozen
 from cs import CloudStack, CloudStackApiException, CloudStackException
+from sqlalchemy import select
 
-from bench.cluster import deployment, start_servers
+from bench.cluster import ask, deployment, start_servers
 from bench.figures import distribution
 from bench.real_agents import running_agents, settle
-from cloudlb.cli.deployment import DATABASE_FILE
 from cloudlb.cli.local_cluster import LocalCluster, url_host
+from cloudlb.storage.schema import async_job
 
 QUERY = "com.cloud.agent.api.CheckHealthCommand"
 CHANGE = "com.cloud.agent.api.ModifySshKeysCommand"
-CALLERS = 8
 TIMEOUT = 120
 """Seconds that each command may take."""
 END_TIMEOUT = 240.0
@@ -70,43 +68,54 @@ class Ended:
         return ANSWERED if self.status == 1 else self.text.partition(":")[0]
 
 
+def paced(numbers: Iterable[int], seconds: float) -> Iterator[int]:
+    """Numbers of commands, one in so many seconds if those who take them keep up."""
+    began = time.monotonic()
+    for count, number in enumerate(numbers):
+        time.sleep(max(0.0, began + count * seconds - time.monotonic()))
+        yield number
+
+
 class Callers:
     """Several threads that send commands, each call to whichever server answers."""
 
-    def __init__(self, cluster: LocalCluster, hosts: Sequence[str], total: int, seconds: float) -> None:
+    def __init__(
+        self, cluster: LocalCluster, hosts: Sequence[str], turns: Iterator[int], *, threads: int = 8, patience: int = 20
+    ) -> None:
+        """Prepare.
+
+        Args:
+            turns: the numbers of the commands, each when it is due.
+            threads: calls at the same time.
+            patience: seconds that a server has to take a call before the next one is asked.
+        """
         self.sent = 0
         self.repeated = 0
         self.jobs: dict[int, str] = {}
         self.done = threading.Event()
         self._cluster = cluster
         self._hosts = hosts
-        self._total = total
-        self._pause = seconds / total
+        self._turns = turns
+        self._threads = threads
+        self._patience = patience
         self._local = threading.local()
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Send all, at an even rate if the servers keep up."""
-        began = time.monotonic()
-
-        def paced() -> Iterator[int]:
-            for number in range(self._total):
-                time.sleep(max(0.0, began + number * self._pause - time.monotonic()))
-                yield number
-
-        turns, lock = paced(), threading.Lock()
+        """Send all."""
+        lock = threading.Lock()
 
         def caller() -> None:
             while True:
                 with lock:
-                    number = next(turns, None)
+                    number = next(self._turns, None)
                 if number is None:
                     return
                 self._send(number)
 
         try:
-            with ThreadPoolExecutor(CALLERS) as pool:
-                for running in [pool.submit(caller) for _ in range(CALLERS)]:
+            with ThreadPoolExecutor(self._threads) as pool:
+                for running in [pool.submit(caller) for _ in range(self._threads)]:
                     running.result()
         finally:
             self.done.set()
@@ -144,7 +153,7 @@ class Callers:
                     endpoint=f"http://{url_host(server.api_address)}:{server.api_port}/client/api",
                     key=inventory.api_key,
                     secret=inventory.secret,
-                    timeout=20,
+                    timeout=self._patience,
                     method="post",
                 )
                 for server in inventory.servers.values()
@@ -185,14 +194,14 @@ def executions(cluster: LocalCluster) -> Counter[str]:
 
 def ends(cluster: LocalCluster) -> dict[str, Ended]:
     """Every job by its uuid, straight from the database."""
-    file = cluster.inventory.folder / DATABASE_FILE
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-        found = connection.execute(
-            "SELECT uuid, arguments, status, result, completed - created FROM async_job WHERE command = 'sendCommand'"
-        ).fetchall()
     return {
-        uuid: Ended(json.loads(arguments)["class"], status, json.loads(result).get("errortext", ""), seconds or 0.0)
-        for uuid, arguments, status, result, seconds in found
+        job.uuid: Ended(
+            job.arguments["class"],
+            job.status,
+            job.result.get("errortext", ""),
+            0.0 if job.completed is None else job.completed - job.created,
+        )
+        for job in ask(cluster, select(*async_job.c).where(async_job.c.command == "sendCommand"))
     }
 
 
@@ -245,7 +254,7 @@ def measure(cluster: LocalCluster, agents: int, total: int, seconds: float) -> l
         print(f"{agents} agents on the heads of their lists after {settle(cluster, agents):.1f} s")
         hosts = list(cluster.inventory.agents)[:agents]
         random.Random(1).shuffle(hosts)
-        callers = Callers(cluster, hosts, total, seconds)
+        callers = Callers(cluster, hosts, paced(range(total), seconds / total))
         began = time.monotonic()
         calling = threading.Thread(target=callers.run)
         calling.start()
