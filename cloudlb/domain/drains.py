@@ -58,3 +58,5 @@ class Drain:
     """By the uuid of a host: why it is still here, or that it went and is Up nowhere. At most 100 of them."""
     eta: float | None = None
     """Seconds until the last agent will have gone, as things look; None: unknown."""
+    note: str | None = None
+    """Why it does not go on, where it waits for something."""

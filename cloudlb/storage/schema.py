@@ -151,6 +151,7 @@ drain = Table(
     Column("jobs", Integer, nullable=False),
     Column("failed", JSON, nullable=False),
     Column("eta", Float),
+    Column("note", Text),
 )
 
 configuration = Table(

@@ -50,7 +50,9 @@ class DrainRowsContract(StoreContract):
         """All of it is kept, its end too; after that it does not change any more."""
         other = self.put(Drain(server_id=OTHER_SERVER, timeout=60.0))
         ordered = self.put(Drain(server_id=SERVER, timeout=60.0))
-        drain = evolve(ordered, started=10.5, total=3, moved=1, left=2, jobs=4, failed={"uuid": "why"}, eta=1.5)
+        drain = evolve(
+            ordered, started=10.5, total=3, moved=1, left=2, jobs=4, failed={"uuid": "why"}, eta=1.5, note="it waits"
+        )
         ended = evolve(drain, ended=12.25, end=DrainEnd.TIMED_OUT, eta=None)
         for step in (drain, ended):
             self.assertTrue(self.write(lambda txn, step=step: txn.drains.progress(step)))  # type: ignore[misc]

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("jobs", sa.Integer, nullable=False),
         sa.Column("failed", sa.JSON, nullable=False),
         sa.Column("eta", sa.Float),
+        sa.Column("note", sa.Text),
         sa.PrimaryKeyConstraint("server_id", name="pk_drain"),
         sa.ForeignKeyConstraint(
             ["server_id"], ["management_server.id"], name="fk_drain_server_id", ondelete="CASCADE"
