@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from cloudlb.config import ServerConfig
 from cloudlb.net.half_open import HalfOpen
+from cloudlb.net.handshakes import Handshakes
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
@@ -114,6 +115,7 @@ class Listener(ServerFactory):
         self.half_open = half_open
         self.sparse_log = SparseLog(clock, self.log)
         self.newcomers: set[LinkProtocol] = set()
+        self._handshakes = Handshakes(clock)
         self._channel_factory = channel_factory
 
     def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:
@@ -123,6 +125,7 @@ class Listener(ServerFactory):
             Newcomer(self),
             self.clock,
             handshake_timeout=self.config.handshake_timeout,
+            handshakes=self._handshakes,
         )
         self.newcomers.add(link)
         self.half_open.add(link, getattr(addr, "host", ""))
@@ -132,6 +135,7 @@ class Listener(ServerFactory):
         """Drop everyone who has not introduced themselves."""
         for link in list(self.newcomers):
             link.abort("the server is stopping")
+        self._handshakes.stop()
 
 
 def _startups(body: bytes) -> list[StartupCommand]:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cloudlb.net.handshakes import Handshakes
 from cloudlb.net.socket_options import acknowledge_now, set_user_timeout, socket_of
 from cloudlb.wire.errors import LinkError
 from cloudlb.wire.link import Channel, Link
@@ -58,6 +59,9 @@ class LinkProtocol(TwistedProtocol):
 
     One read may bring a thousand messages. What they take longer than TURN is left for the reactor's next turns, and
     nothing is read meanwhile. What was received is told before the loss of the link, unless it was closed on this side.
+
+    The steps of a handshake may have to wait for those of other links. That takes nothing of the time that the peer has
+    for it, and no more is read from it meanwhile than two reads.
     """
 
     _log = Logger()
@@ -70,6 +74,7 @@ class LinkProtocol(TwistedProtocol):
         clock: IReactorTime,
         *,
         handshake_timeout: float,
+        handshakes: Handshakes | None = None,
         user_timeout: float | None = None,
         max_unsent: int = MAX_UNSENT,
     ) -> None:
@@ -80,6 +85,7 @@ class LinkProtocol(TwistedProtocol):
             owner: may be replaced at any time, through the attribute.
             clock: for the deadlines.
             handshake_timeout: seconds from the connection to the end of the handshake.
+            handshakes: paces the handshakes of many links; None: this one's steps are taken as they come.
             user_timeout: seconds after which the kernel gives up a peer that acknowledges nothing; its own choice
                 (about 15 minutes) if None.
             max_unsent: bytes that may wait for a peer that does not read; beyond them the link is aborted.
@@ -91,6 +97,10 @@ class LinkProtocol(TwistedProtocol):
         self._link = link
         self._clock = clock
         self._handshake_timeout = handshake_timeout
+        self._handshakes = handshakes
+        self._age = 0 if handshakes is None else handshakes.begin()
+        self._early = b""
+        self._time_left = handshake_timeout
         self._user_timeout = user_timeout
         self._max_unsent = max_unsent
         self._deadline: IDelayedCall | None = None
@@ -179,9 +189,7 @@ class LinkProtocol(TwistedProtocol):
         self._socket = socket_of(self.transport)
         if self._socket is not None and self._user_timeout is not None:
             set_user_timeout(self._socket, self._user_timeout)
-        self._set_deadline(
-            self._handshake_timeout, self.abort, f"handshake not finished within {self._handshake_timeout:g} s"
-        )
+        self._await_peer()
         self._link.start()
         first_flight = self._link.data_to_send()
         # In TLS the client speaks first.
@@ -192,14 +200,26 @@ class LinkProtocol(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand over the messages that the data completes; their answers leave in one write."""
-        if not self._closing:
+        if self._closing:
+            return
+        if self._handshakes is None or self._established:
             self._cork(self._receive, data)
+        elif self._early:
+            self._early += data
+            self.transport.pauseProducing()
+        else:
+            self._early = data
+            if self._deadline is not None:
+                self._time_left = self._deadline.getTime() - self._clock.seconds()
+            self._clear_deadline()
+            self._handshakes.add(self._age, self._go_on)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner, once."""
         self._closing = self._lost = True
         self._clear_deadline()
         self._unsent.clear()
+        self._early = b""
         self._socket = None
         if self._reason is None:
             clean = isinstance(reason.value, ConnectionDone)
@@ -219,12 +239,24 @@ class LinkProtocol(TwistedProtocol):
             return
         self._stalled = False
         unsent, self._unsent, self._unsent_size = self._unsent, [], 0
-        if not self._reads_while_stalled and not self._takes_turns:
-            self.transport.resumeProducing()
+        self._read_on()
         self.transport.writeSequence(unsent)
 
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost follows."""
+
+    def _await_peer(self) -> None:
+        reason = f"handshake not finished within {self._handshake_timeout:g} s"
+        self._set_deadline(self._time_left, self.abort, reason)
+
+    def _go_on(self) -> None:
+        """Take the step of the handshake that has waited."""
+        early, self._early = self._early, b""
+        if self._closing:
+            return
+        self._await_peer()
+        self._cork(self._receive, early)
+        self._read_on()
 
     def _receive(self, data: bytes) -> None:
         try:
@@ -270,7 +302,13 @@ class LinkProtocol(TwistedProtocol):
         self._takes_turns = False
         if self._lost:
             self._tell(self.owner.link_lost, self._reason)
-        elif not self._closing and (self._reads_while_stalled or not self._stalled):
+        else:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read, unless there is a reason left not to."""
+        stalled = self._stalled and not self._reads_while_stalled
+        if not (self._closing or self._takes_turns or self._early or stalled):
             self.transport.resumeProducing()
 
     def _cork(self, receive: Callable[..., None], *arguments: object) -> None:

@@ -55,7 +55,8 @@ class TcpTransport(StringTransport):
 class Client:
     """The far end of an accepted connection, on real TLS and no socket."""
 
-    def __init__(self, listener: Listener, address: str = "127.0.0.1") -> None:
+    def __init__(self, listener: Listener, clock: Clock, address: str = "127.0.0.1") -> None:
+        self.clock = clock
         self.transport = TcpTransport(peerAddress=IPv4Address("TCP", address, 5))
         self.link = Link(TlsChannel(client_context(certificates().agent), server_side=False))
         self.heard: list[bytes] = []
@@ -69,6 +70,7 @@ class Client:
             self.server.dataReceived(data)
             self.heard += self.link.receive_data(self.transport.value())
             self.transport.clear()
+        self.clock.advance(0)  # The turn ends.
 
     def handshake(self) -> None:
         """Complete it."""
@@ -123,7 +125,7 @@ class ListenerTests(SynchronousTestCase):
 
     def test_the_first_startup_begins_an_admission(self) -> None:
         """What came before it was thrown away, and the deadline is gone."""
-        client = Client(self.listener)
+        client = Client(self.listener, self.clock)
         client.handshake()
         client.say([PingCommand()])
         self.assertEqual(self.begun, [])
@@ -134,7 +136,7 @@ class ListenerTests(SynchronousTestCase):
     def test_few_messages_are_thrown_away(self) -> None:
         """Responses and requests count alike, and after too many the connection is closed for it."""
         for flags in (Flag.REQUEST, Flag(0)):
-            patient, closed = Client(self.listener), Client(self.listener)
+            patient, closed = Client(self.listener, self.clock), Client(self.listener, self.clock)
             for client in (patient, closed):
                 client.handshake()
                 for _ in range(MAX_IGNORED):
@@ -149,7 +151,7 @@ class ListenerTests(SynchronousTestCase):
 
     def test_what_is_thrown_away_is_not_looked_into(self) -> None:
         """The body of a response need not be one, and the fields of other commands need not fit."""
-        client = Client(self.listener)
+        client = Client(self.listener, self.clock)
         client.handshake()
         client.say_body(b"no body", Flag(0))
         client.say([Opaque("com.cloud.agent.api.PingCommand", {"hostId": "x"})])
@@ -165,7 +167,7 @@ class ListenerTests(SynchronousTestCase):
             (b'"memory":9223372036854775808', "StartupRoutingCommand: memory: an integer of 64 bits was expected"),
             (b'"guid"', "the body is not JSON"),
         ):
-            client = Client(self.listener)
+            client = Client(self.listener, self.clock)
             client.handshake()
             client.say_body(b'[{"%s":{%s}}]' % (name, fields))
             [message] = client.heard
@@ -181,13 +183,13 @@ class ListenerTests(SynchronousTestCase):
 
     def test_a_stranger_has_little_room(self) -> None:
         """Longer messages are for agents that have introduced themselves."""
-        client = Client(self.listener)
+        client = Client(self.listener, self.clock)
         client.handshake()
         client.link.send_message(b"x" * (MAX_FIRST_MESSAGE + 1))
         client.talk()
         self.assertTrue(client.closed)
         self.assertEqual(client.lose(), f"a message is longer than {MAX_FIRST_MESSAGE} bytes")
-        client = Client(self.listener)
+        client = Client(self.listener, self.clock)
         client.handshake()
         client.say([STARTUP])
         self.assertEqual(client.server.max_message, self.listener.config.max_message)
@@ -196,14 +198,14 @@ class ListenerTests(SynchronousTestCase):
         """As an agent with many devices needs, and no more."""
         for size, begun in ((MAX_INTRODUCTION - 1000, 1), (MAX_INTRODUCTION, 0)):
             self.begun.clear()
-            client = Client(self.listener)
+            client = Client(self.listener, self.clock)
             client.handshake()
             client.say([evolve(STARTUP, host_details={"gpus": "x" * size})])
             self.assertEqual((len(self.begun), client.closed), (begun, not begun))
 
     def test_a_handshake_that_does_not_end_is_cut(self) -> None:
         """After its deadline; nothing is left of it."""
-        client = Client(self.listener)
+        client = Client(self.listener, self.clock)
         self.clock.advance(9.9)
         self.assertFalse(client.closed)
         self.clock.advance(0.2)
@@ -213,7 +215,7 @@ class ListenerTests(SynchronousTestCase):
 
     def test_silence_after_the_handshake_is_cut(self) -> None:
         """With a deadline of its own."""
-        client = Client(self.listener)
+        client = Client(self.listener, self.clock)
         client.handshake()
         self.clock.advance(9.9)
         self.assertFalse(client.closed)
@@ -222,18 +224,18 @@ class ListenerTests(SynchronousTestCase):
 
     def test_the_oldest_of_an_address_goes_at_its_limit(self) -> None:
         """The newest is not refused, and other addresses are not touched."""
-        other = Client(self.listener, "127.0.0.2")
-        clients = [Client(self.listener) for _ in range(3)]
+        other = Client(self.listener, self.clock, "127.0.0.2")
+        clients = [Client(self.listener, self.clock) for _ in range(3)]
         self.assertEqual([client.closed for client in (other, *clients)], [False, True, False, False])
 
     def test_the_oldest_of_all_goes_at_the_limit(self) -> None:
         """Whoever it is."""
-        clients = [Client(self.listener, f"127.0.0.{number}") for number in range(1, 6)]
+        clients = [Client(self.listener, self.clock, f"127.0.0.{number}") for number in range(1, 6)]
         self.assertEqual([client.closed for client in clients], [True, True, False, False, False])
 
     def test_a_packet_that_breaks_the_protocol_costs_its_connection(self) -> None:
         """And nobody else's."""
-        bystander, client = Client(self.listener, "127.0.0.2"), Client(self.listener)
+        bystander, client = Client(self.listener, self.clock, "127.0.0.2"), Client(self.listener, self.clock)
         client.handshake()
         client.link.send_message(b"\x09" * 50)
         client.talk()
@@ -243,12 +245,12 @@ class ListenerTests(SynchronousTestCase):
     def test_garbage_instead_of_a_handshake_costs_its_connection(self) -> None:
         """HTTP, random bytes, a length of 4 GiB."""
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\xff\xff\xff\xff"):
-            client = Client(self.listener)
+            client = Client(self.listener, self.clock)
             client.server.dataReceived(garbage)
             self.assertTrue(client.closed, garbage)
 
     def test_closing_drops_all(self) -> None:
         """When the server stops."""
-        clients = [Client(self.listener), Client(self.listener)]
+        clients = [Client(self.listener, self.clock), Client(self.listener, self.clock)]
         self.listener.close()
         self.assertTrue(all(client.closed for client in clients))

@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.net.handshakes import Handshakes
 from cloudlb.net.link_protocol import CLOSE_TIMEOUT, TURN, LinkProtocol
 from cloudlb.net.tls import client_context, server_context
 from cloudlb.wire.errors import LinkError
@@ -55,11 +56,25 @@ class Transport(StringTransport):
 class End:
     """One link with its owner, transport and clock."""
 
-    def __init__(self, clock: Clock, context: ssl.SSLContext, *, server_side: bool, max_unsent: int = 2**20) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        handshakes: Handshakes | None = None,
+        max_unsent: int = 2**20,
+    ) -> None:
         self.owner = Owner()
         channel = TlsChannel(context, server_side=server_side)
         self.link = LinkProtocol(
-            Link(channel), self.owner, clock, handshake_timeout=10, user_timeout=30, max_unsent=max_unsent
+            Link(channel),
+            self.owner,
+            clock,
+            handshake_timeout=10,
+            handshakes=handshakes,
+            user_timeout=30,
+            max_unsent=max_unsent,
         )
         self.transport = Transport()
         self.link.makeConnection(self.transport)
