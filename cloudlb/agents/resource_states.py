@@ -50,7 +50,7 @@ _WITHOUT_AGENT = frozenset({HostStatus.DISCONNECTED, HostStatus.ALERT, HostStatu
 
 
 class NotPossible(Exception):
-    """What is asked is not possible in the state that a host is in; nothing was changed. The message says what is."""
+    """What is asked is not possible in the state of a host or server; nothing was changed. The message says what is."""
 
 
 class ResourceStates:

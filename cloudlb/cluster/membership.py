@@ -18,6 +18,10 @@ from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.settings import Settings
 from cloudlb.net.periodic import Periodic
+from cloudlb.net.spawn import spawn
+
+SERVER_STATE = "server.state"
+"""What a server is about to do, or how far it is, has changed: {"server_id"}."""
 
 
 class Membership:
@@ -46,6 +50,8 @@ class Membership:
         self._steady_since = float("-inf")
         self._gave_time = False
         self._outage = False
+        self._state = ServerState.UP
+        self._looking, self._look_again = False, False
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
 
         self.started = 0.0
@@ -56,6 +62,11 @@ class Membership:
         """This server's row as it was registered."""
         assert self._own is not None, "the server is not registered yet"
         return self._own
+
+    @property
+    def state(self) -> ServerState:
+        """What this server is about to do, as its row said at the last look; never Down."""
+        return self._state
 
     @property
     def cut_off(self) -> bool:
@@ -78,7 +89,8 @@ class Membership:
     async def join(self) -> None:
         """Register this server, or find its row, and start the heartbeats."""
         # 0 and -1 mean "no server" in packet headers.
-        candidate = ServerId(self._rng.randrange(1, 2**48))
+        # One whose row was removed while it was held dead goes on under the id that its hosts and packets have.
+        candidate = ServerId(self._rng.randrange(1, 2**48)) if self._own is None else self._own.id
         self.started = self._clock.seconds()
 
         def work(txn: Transaction) -> tuple[Server, Sequence[Server], Settings]:
@@ -96,6 +108,13 @@ class Membership:
         self._written(self.started, settings)
         self._look(servers)
         self._heartbeats.start(settings.heartbeat_interval)
+
+    def look(self) -> None:
+        """Look at everyone's rows now: somebody has changed one. Calls while a look is under way become one more."""
+        self._look_again = self._looking
+        if not self._looking:
+            self._looking = True
+            spawn(self._look_now(), self.log, "look at the servers")
 
     async def leave(self) -> None:
         """Stop the heartbeats and tell the others that this was a clean stop."""
@@ -117,6 +136,20 @@ class Membership:
         # Asked with every ping, and nearly always nobody is.
         return tuple(address for address in addresses if address in self._down) if self._down else ()
 
+    async def _look_now(self) -> None:
+        try:
+            servers = await self._store.read(lambda txn: txn.servers.all())
+        except StoreUnavailable as error:
+            self.log.info("the servers cannot be looked at before the next heartbeat: {error}", error=error)
+            return
+        finally:
+            self._looking = False
+        # Where heartbeats are late, only they tell who has had the time to write one.
+        if not self._late() and not self._gave_time and self._heartbeats.interval is not None:
+            self._look(servers)
+        if self._look_again:
+            self.look()
+
     async def _beat(self) -> None:
         own, views, begun = self.own.id, self._views, self._clock.seconds()
         news = views != self._recorded
@@ -136,7 +169,7 @@ class Membership:
             return
         self._outage = False
         self._recorded = views
-        late = self._clock.seconds() - self._last_beat > self._threshold / 2
+        late = self._late()
         self._written(begun, settings)
         # What held up this heartbeat has held up the others': they get the time of another one, but not for ever.
         self._gave_time = late and not self._gave_time
@@ -148,10 +181,15 @@ class Membership:
             self.log.warn("the row of this server is gone; registering it again")
             await self.join()
 
+    def _late(self) -> bool:
+        return self._clock.seconds() - self._last_beat > self._threshold / 2
+
     def _look(self, servers: Sequence[Server]) -> None:
         """Take over what was read."""
         up, down, views = set[str](), set[str](), dict[ServerId, PeerView]()
         for server in servers:
+            if server.id == self.own.id:
+                self._state = server.recorded
             (up if server.state is ServerState.UP else down).update((server.address, server.name))
             view, before = self._view(server), self._views.get(server.id)
             if before is not None and before.state is not view.state:

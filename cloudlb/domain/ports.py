@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from cloudlb.domain.host_ports import Admission, HostFilter, HostRows, Location, Refused
+from cloudlb.domain.host_ports import Admission, HostFilter, HostRows, Location, Refused, Standing
 from cloudlb.domain.models import (
     Account,
     Cluster,
@@ -53,6 +53,7 @@ __all__ = [
     "Refused",
     "ServerRows",
     "SettingRows",
+    "Standing",
     "Store",
     "StoreUnavailable",
     "TopologyRows",
@@ -105,6 +106,14 @@ class ServerRows(Protocol):
 
     def change_state(self, server_id: ServerId, event: ServerEvent) -> ServerState | None:
         """Take a step of the table, from what is in the row; what is there then, None if there is no such step."""
+        ...
+
+    def hold(self, server_id: ServerId) -> None:
+        """Have nobody change the state of a server that the work only reads until it is committed."""
+        ...
+
+    def remove(self, server_id: ServerId) -> bool:
+        """Drop the row of a server, and its drain; False if it is gone. Hosts may still name it."""
         ...
 
     def record_peers(self, server_id: ServerId, peers: Mapping[ServerId, PeerView]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cloudlb.domain.models import PeerView, Server, ServerId
@@ -24,6 +24,8 @@ _WRITE = update(management_server).where(management_server.c.id == bindparam("of
 _OF_HEARTBEATS = select(configuration.c.name, configuration.c.value).where(
     configuration.c.name.in_((HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD))
 )
+_HOLD = _STATE.with_for_update(read=True)
+_REMOVE = delete(management_server).where(management_server.c.id == bindparam("of_id"))
 _STEP = _WRITE.where(management_server.c.state == bindparam("before"))
 
 
@@ -83,6 +85,14 @@ class ServerTable:
             return None
         values = {"of_id": server_id, "before": found, "state": after.value}
         return after if self._connection.execute(_STEP, values).rowcount == 1 else None
+
+    def hold(self, server_id: ServerId) -> None:
+        """Keep the row as it was read; SQLite has one writer and needs no lock."""
+        self._connection.execute(_HOLD, {"of_id": server_id})
+
+    def remove(self, server_id: ServerId) -> bool:
+        """Drop the row; its drain goes with it."""
+        return self._connection.execute(_REMOVE, {"of_id": server_id}).rowcount == 1
 
     def record_peers(self, server_id: ServerId, peers: Mapping[ServerId, PeerView]) -> None:
         """Replace a server's account of its peers."""

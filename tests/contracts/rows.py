@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from cloudlb.domain.drains import Drain
 from cloudlb.domain.models import (
     ClusterId,
     Message,
@@ -17,7 +18,7 @@ from cloudlb.domain.models import (
 from cloudlb.domain.ports import AlreadyExists, NotFound, Transaction
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
-from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract
+from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
 
 class ServerRowsContract(StoreContract):
@@ -130,6 +131,33 @@ class ServerRowsContract(StoreContract):
         self.write(lambda txn: txn.servers.change_state(SERVER, events.PREPARE_FOR_MAINTENANCE))
         self.assertIs(self.register("one", SERVER).state, states.MAINTENANCE)
         self.assertIsNone(self.write(lambda txn: txn.servers.change_state(ServerId(99), events.TRIGGER_SHUTDOWN)))
+
+    def test_remove(self) -> None:
+        """The row goes, and its drain; the name can come back, as another server. Hosts may still name it."""
+        _, location = self.add_cluster()
+        self.register("one", SERVER)
+        self.register("two", OTHER_SERVER)
+        host = self.admit(admission("a", location))
+        for server in (SERVER, OTHER_SERVER):
+            self.write(lambda txn, server=server: txn.drains.put(Drain(server_id=server, timeout=1.0)))  # type: ignore[misc]
+        self.assertTrue(self.write(lambda txn: txn.servers.remove(SERVER)))
+        self.assertFalse(self.write(lambda txn: txn.servers.remove(SERVER)))
+        self.assertEqual([server.name for server in self.look(lambda txn: txn.servers.all())], ["two"])
+        self.assertEqual(list(self.look(lambda txn: txn.drains.all())), [OTHER_SERVER])
+        self.assertFalse(self.write(lambda txn: txn.servers.heartbeat(SERVER)))
+        self.assertEqual(self.look(lambda txn: txn.hosts.get(host.id)), host)
+        self.assertEqual(self.register("one", ServerId(99)).id, ServerId(99))
+
+    def test_hold(self) -> None:
+        """Holding a row changes nothing, of one that is gone neither."""
+        before = self.register("one", SERVER)
+
+        def work(txn: Transaction) -> None:
+            for server in (SERVER, OTHER_SERVER):
+                txn.servers.hold(server)
+
+        self.write(work)
+        self.assertEqual(self.server(), before)
 
     def test_peers(self) -> None:
         """A server's account of the others is its last one, of its present life."""
