@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
+from uuid import UUID, uuid4
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -95,6 +96,7 @@ class Server(Service):
         channel_factory: Callable[[], Channel] | None = None,
         failed: Callable[[], object] = lambda: None,
         threads: Callable[[str], Threads] | None = None,
+        new_uuid: Callable[[], UUID] = uuid4,
     ) -> None:
         """Make the parts; nothing runs before the service starts.
 
@@ -103,6 +105,7 @@ class Server(Service):
             channel_factory: what encrypts accepted connections, TLS by the configuration's files if None.
             failed: called when the server could not start.
             threads: makes those of a direct host's resource, given a name; real ones if None.
+            new_uuid: makes the ids of commands and questions.
         """
         self.config = config
         self.database = database
@@ -112,9 +115,9 @@ class Server(Service):
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
         self.hooks = Hooks()
         self.directory = Directory(self.bus)
-        self.sender = Sender(self.directory, self.settings, self.hooks, reactor)
+        self.sender = Sender(self.directory, self.settings, self.hooks, reactor, new_uuid)
         self.statuses = Statuses(database, reactor)
-        self.probes = Probes(database, self.bus, self.sender, reactor)
+        self.probes = Probes(database, self.bus, self.sender, reactor, new_uuid)
         self._means = Means(store=database, sender=self.sender, probes=self.probes, reactor=reactor)
         self.investigators = Investigators(database, self.settings, reactor, rng, built_in(self._means))
         self.disconnection = Disconnection(

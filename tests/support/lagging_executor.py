@@ -13,11 +13,16 @@ from tests.support.machine import Machine
 
 T = TypeVar("T")
 
+PATIENCE = 3.0
+"""Seconds in which it turns out that the database is away, at most."""
+
 
 class LaggingExecutor:
     """Runs work on one machine's time: it begins after a lag, and its result comes after another one.
 
-    With the machine's process it dies or freezes, as threads do.
+    With the machine's process it dies or freezes, as threads do. While the database is ``away``, work fails with
+    StoreUnavailable after a while, and what was under way when it went is in doubt: done, or not, and the one who
+    asked does not learn which.
     """
 
     def __init__(self, machine: Machine, rng: random.Random, lag: float, *, size: int) -> None:
@@ -26,13 +31,14 @@ class LaggingExecutor:
         Args:
             machine: whose time passes.
             rng: draws the lags.
-            lag: the longest, in seconds.
+            lag: the longest, in seconds; may be changed at any time.
             size: 1 keeps the order in which work was submitted; more of it may overtake each other.
         """
         self.size = size
         self._machine = machine
         self._rng = rng
-        self._lag = lag
+        self.lag = lag
+        self.away = False
         self._last_end = 0.0
         self._under_way = 0
         self._stopped: Deferred[None] | None = None
@@ -45,10 +51,10 @@ class LaggingExecutor:
         if self._stopped is not None:
             return fail(StoreUnavailable("the database is shut down"))
         now = self._machine.seconds()
-        begin = now + self._rng.uniform(0, self._lag)
+        begin = now + self._rng.uniform(0, self.lag)
         if self.size == 1:
             begin = max(begin, self._last_end)
-        self._last_end = end = begin + self._rng.uniform(0, self._lag)
+        self._last_end = end = begin + self._rng.uniform(0, self.lag)
         result: Deferred[T] = Deferred()
         self._under_way += 1
         self._machine.callLater(begin - now, self._run, work, result, end)
@@ -62,11 +68,20 @@ class LaggingExecutor:
         return self._stopped
 
     def _run(self, work: Callable[[], T], result: Deferred[T], end: float) -> None:
+        if self.away:
+            self._machine.callLater(self._rng.uniform(0, PATIENCE), self._tell, None, result)
+            return
         done = maybeDeferred(work)
         self._machine.callLater(max(0.0, end - self._machine.seconds()), self._tell, done, result)
 
-    def _tell(self, done: Deferred[T], result: Deferred[T]) -> None:
+    def _tell(self, done: Deferred[T] | None, result: Deferred[T]) -> None:
         self._under_way -= 1
-        done.chainDeferred(result)
+        if done is None or self.away:
+            if done is not None:
+                # Nobody hears of it, nor of how it failed.
+                done.addErrback(lambda _: None)
+            result.errback(StoreUnavailable("the database is away"))
+        else:
+            done.chainDeferred(result)
         if self._stopped is not None and not self._under_way:
             self._stopped.callback(None)

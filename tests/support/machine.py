@@ -21,31 +21,32 @@ from twisted.internet.interfaces import (
     IWriteDescriptor,
 )
 from twisted.internet.protocol import ClientFactory
-from twisted.internet.task import Clock
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from tests.support.sockets import Socket
+from tests.support.virtual_clock import Timers
 
 if TYPE_CHECKING:
     from tests.support.network import Network
 
 
 @implementer(IReactorTime, IReactorTCP, IReactorFDSet, IReactorFromThreads)
-class Machine(Clock, posixbase._DisconnectSelectableMixin):
+class Machine(posixbase._DisconnectSelectableMixin):
     """A process's reactor: the network's time, its own timers, sockets and turns."""
 
     _log = Logger()
 
     def __init__(self, network: Network, address: str) -> None:
-        super().__init__()
         self.address = address
         self.alive = True
         self.frozen = False
         self._network = network
         self._sockets: dict[Socket, None] = {}
-        self._readers: dict[Any, None] = {}
-        self._writers: dict[Any, None] = {}
+        self._timers = Timers(self.seconds)
+        self._readers = _Selectables()
+        self._writers = _Selectables()
+        self._touched: dict[Socket, None] = {}
         self._next_turn: IDelayedCall | None = None
 
     # Timers.
@@ -56,10 +57,13 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:  # noqa: A002
         """See IReactorTime; the call dies with the process."""
-        call = super().callLater(delay, callable, *args, **kw)
-        call.resetter = lambda _: self._plan_turn()  # type: ignore[attr-defined]  # of Twisted's DelayedCall
+        call = self._timers.add(delay, callable, args, kw, brought_forward=self._plan_turn)
         self._plan_turn()
         return call
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:
+        """See IReactorTime."""
+        return list(self._timers.pending())
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kw: object) -> None:  # noqa: A002
         """See IReactorFromThreads; there are no other threads."""
@@ -92,36 +96,34 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """See IReactorFDSet."""
-        self._readers[reader] = None
-        self.look()
+        self.look(self._readers.add(reader))
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """See IReactorFDSet."""
-        self._writers[writer] = None
-        self.look()
+        self.look(self._writers.add(writer))
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See IReactorFDSet."""
-        self._readers.pop(reader, None)
+        self._readers.remove(reader)
 
     def removeWriter(self, writer: IWriteDescriptor) -> None:
         """See IReactorFDSet."""
-        self._writers.pop(writer, None)
+        self._writers.remove(writer)
 
     def removeAll(self) -> list[Any]:
         """See IReactorFDSet."""
-        everything = list(self._readers | self._writers)
-        self._readers.clear()
-        self._writers.clear()
+        everything = list(dict.fromkeys([*self.getReaders(), *self.getWriters()]))
+        self._readers = _Selectables()
+        self._writers = _Selectables()
         return everything
 
     def getReaders(self) -> list[Any]:
         """See IReactorFDSet."""
-        return list(self._readers)
+        return self._readers.all()
 
     def getWriters(self) -> list[Any]:
         """See IReactorFDSet."""
-        return list(self._writers)
+        return self._writers.all()
 
     # What the kernel and the network do with the process.
 
@@ -133,14 +135,21 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
         """A socket was closed."""
         self._sockets.pop(each, None)
 
-    def look(self) -> None:
-        """Something may be ready: have the process take a turn soon."""
+    def look(self, touched: Socket) -> None:
+        """A socket may be ready: have the process take a turn soon."""
+        if self.alive:
+            self._touched[touched] = None
+            self._plan_turn(now=True)
+
+    def wake(self) -> None:
+        """The process goes on after it was frozen."""
         self._plan_turn(now=True)
 
     def end(self, *, silently: bool = False) -> None:
         """Stop for ever; the kernel closes what was open, unless it ends too."""
         self.alive = False
-        self.calls.clear()
+        self._timers.clear()
+        self._touched.clear()
         self.removeAll()
         for each in list(self._sockets):
             if silently:
@@ -158,9 +167,10 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
             return
         time = self.seconds()
         if not now:
-            if not self.calls:
+            due = self._timers.next_time()
+            if due is None:
                 return
-            time = max(time, min(call.getTime() for call in self.calls))
+            time = max(time, due)
         if self._next_turn is not None and self._next_turn.active():
             if self._next_turn.getTime() <= time:
                 return
@@ -172,28 +182,26 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
         if self.frozen or not self.alive:
             return
         self._run_due_calls()
-        for selectable in list(self._readers):
-            if selectable in self._readers and selectable.socket.readable:
-                self._work(selectable, selectable.doRead, is_read=True)
-        for selectable in list(self._writers):
-            if selectable in self._writers and selectable.socket.writable:
-                self._work(selectable, selectable.doWrite, is_read=False)
-        ready = any(each.socket.readable for each in self._readers) or any(
-            each.socket.writable for each in self._writers
-        )
-        self._plan_turn(now=ready)
+        touched, self._touched = self._touched, {}
+        for each in touched:
+            if (reader := self._readers.of(each)) is not None and each.readable:
+                self._work(reader, reader.doRead, is_read=True)
+        for each in touched:
+            if (writer := self._writers.of(each)) is not None and each.writable:
+                self._work(writer, writer.doWrite, is_read=False)
+        for each in touched:
+            if (each.readable and self._readers.of(each)) or (each.writable and self._writers.of(each)):
+                self._touched[each] = None
+        self._plan_turn(now=bool(self._touched))
 
     def _run_due_calls(self) -> None:
         now = self.seconds()
-        self._sortCalls()
-        while self.calls and self.calls[0].getTime() <= now:
-            call = self.calls.pop(0)
-            call.called = 1
+        while (due := self._timers.next_time()) is not None and due <= now:
+            call = self._timers.pop()
             try:
                 call.func(*call.args, **call.kw)
             except Exception:  # noqa: BLE001 (a reactor outlives every call)
                 self._log.failure("a delayed call on {address} failed", address=self.address)
-            self._sortCalls()
 
     def _work(self, selectable: Any, work: Callable[[], Any], *, is_read: bool) -> None:
         try:
@@ -203,6 +211,35 @@ class Machine(Clock, posixbase._DisconnectSelectableMixin):
             why = error
         if why:
             self._disconnectSelectable(selectable, why, is_read)
+
+
+class _Selectables:
+    """Who wants to hear of which sockets; a selectable may have let go of its socket when it is removed."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[Any, Socket] = {}
+        self._selectables: dict[Socket, Any] = {}
+
+    def add(self, selectable: Any) -> Socket:
+        """Its socket."""
+        each: Socket = selectable.socket
+        self._sockets[selectable] = each
+        self._selectables[each] = selectable
+        return each
+
+    def remove(self, selectable: Any) -> None:
+        """It may not be there."""
+        each = self._sockets.pop(selectable, None)
+        if each is not None:
+            del self._selectables[each]
+
+    def of(self, each: Socket) -> Any:
+        """Who wants to hear of a socket, None if nobody does."""
+        return self._selectables.get(each)
+
+    def all(self) -> list[Any]:
+        """Everybody."""
+        return list(self._sockets)
 
 
 class _Port(tcp.Port):

@@ -66,7 +66,7 @@ class Network:
     def thaw(self, machine: Machine) -> None:
         """SIGCONT: timers fire late."""
         machine.frozen = False
-        machine.look()
+        machine.wake()
 
     def cut(self, source: str, target: str, *, one_way: bool = False) -> None:
         """Have packets between two addresses vanish: no RST, no error; ``one_way``: only those from ``source``."""

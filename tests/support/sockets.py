@@ -295,7 +295,7 @@ class Socket:
         self._established = True
         if self._closed:
             self._reset()
-        self._machine.look()
+        self._machine.look(self)
 
     def accept_connection(self, client: Socket, remote: Address) -> None:
         """A SYN came for a listening socket; its process need not run for that."""
@@ -307,18 +307,18 @@ class Socket:
         accepted._peer, accepted._established = client, True
         self._backlog.append(accepted)
         accepted._send_packet(lambda: client.connection_accepted(accepted))
-        self._machine.look()
+        self._machine.look(self)
 
     def _data_arrived(self, data: bytes) -> None:
         if self._closed:
             self._reset()
         elif not self._error:
             self._received += data
-            self._machine.look()
+            self._machine.look(self)
 
     def _end_arrived(self) -> None:
         self._end_received = True
-        self._machine.look()
+        self._machine.look(self)
 
     def _reset_arrived(self) -> None:
         self._under_way.clear()
@@ -326,13 +326,13 @@ class Socket:
 
     def _credit_arrived(self, credit: int) -> None:
         self._unread_by_peer -= credit
-        self._machine.look()
+        self._machine.look(self)
 
     def _break(self, error: int) -> None:
         self._unacknowledged_since = None
         self._broken = True
         self._error = error
-        self._machine.look()
+        self._machine.look(self)
 
 
 def _error(number: int) -> OSError:

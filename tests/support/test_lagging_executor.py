@@ -70,3 +70,23 @@ class LaggingExecutorTests(SynchronousTestCase):
         self.assertEqual(self.ran, [])
         self.assertNoResult(result)
         self.successResultOf(executor.stop())
+
+    def test_away(self) -> None:
+        """Work fails; what was done when the database went fails too, and nobody knows that it was done."""
+        executor = self.executor(1)
+        begun = executor.submit(lambda: self.ran.append(1))
+        while not self.ran:
+            self.clock.advance(0.001)
+        executor.away = True
+        self.clock.advance(1)
+        self.failureResultOf(begun, StoreUnavailable)
+        refused = executor.submit(lambda: self.ran.append(2))
+        self.clock.advance(0.05)
+        self.assertNoResult(refused)
+        self.clock.advance(5)
+        self.failureResultOf(refused, StoreUnavailable)
+        executor.away = False
+        again = executor.submit(lambda: self.ran.append(3))
+        self.clock.advance(1)
+        self.successResultOf(again)
+        self.assertEqual(self.ran, [1, 3])

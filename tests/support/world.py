@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
@@ -44,6 +44,8 @@ from tests.support.virtual_clock import VirtualClock
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
 PORT = 8250
+NOTIFICATION = 0.001
+"""Seconds from a commit with messages until the servers hear that there are some, where the database tells."""
 SETTLE = 5.0
 """Seconds in which a cluster without faults comes to rest after a change."""
 
@@ -54,12 +56,27 @@ _AUDIT = (
 )
 
 
+class _ToldDatabase(Database):
+    """One that tells every server of messages, as PostgreSQL does."""
+
+    tells_of_others = True
+    committed: Callable[[], None]
+
+    def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> tuple[T, bool]:
+        result, published = super()._transact(engine, work)
+        if published:
+            self.committed()
+        return result, published
+
+
 class ServerProcess:
     """One management server's machine and what runs on it."""
 
     def __init__(self, world: World, address: str) -> None:
         self.address = address
         self.frozen = False
+        self.database_lag = world.database_lag
+        self.database_away = False
         self._world = world
         self.start()
 
@@ -67,13 +84,16 @@ class ServerProcess:
         """Run the daemon."""
         world, address = self._world, self.address
         self.machine: Machine = world.network.machine(address)
-        self.database = Database(
+        self._executors: list[LaggingExecutor] = []
+        self.database = (_ToldDatabase if world.told else Database)(
             world.database_url,
             writer=self._executor(1),
             reader=self._executor(4),
             new_uuid=world.new_uuid,
             clock=world.clock.seconds,
         )
+        if isinstance(self.database, _ToldDatabase):
+            self.database.committed = world.tell_of_messages
         event.listen(
             self.database._write_engine,
             "connect",
@@ -85,15 +105,41 @@ class ServerProcess:
             self.database,
             random.Random(world.rng.random()),
             channel_factory=lambda: PlainChannel(server_side=True),
+            failed=lambda: world.clock.callLater(0, self._end_of, self.machine),
             threads=lambda name: InlineThreads(),
+            new_uuid=world.new_uuid,
         )
         self.machine.callLater(0, self.service.startService)
+
+    def hear_of_messages(self) -> None:
+        """The database tells the server that there is something on the bus."""
+        if self.alive and not self.database_away:
+            self.machine.callLater(NOTIFICATION, self._hear_of_messages, self.database)
+
+    def _hear_of_messages(self, database: Database) -> None:
+        if not self.database_away:
+            database.on_publish()
 
     def _executor(self, size: int) -> Executor:
         world = self._world
         if not world.database_lag:
             return InlineExecutor()
-        return LaggingExecutor(self.machine, random.Random(world.rng.random()), world.database_lag, size=size)
+        executor = LaggingExecutor(self.machine, random.Random(world.rng.random()), self.database_lag, size=size)
+        executor.away = self.database_away
+        self._executors.append(executor)
+        return executor
+
+    def slow_database(self, lag: float) -> None:
+        """Have the server wait for the database for ``lag`` seconds at most, twice; only in a world with a lag."""
+        self.database_lag = lag
+        for executor in self._executors:
+            executor.lag = lag
+
+    def lose_database(self, *, away: bool) -> None:
+        """Cut the server off from the database, or let it have it back; only in a world with a lag."""
+        self.database_away = away
+        for executor in self._executors:
+            executor.away = away
 
     @property
     def alive(self) -> bool:
@@ -110,6 +156,11 @@ class ServerProcess:
         found = next((attache for attache in self.service.directory if attache.host.id == host_id), None)
         return found if found is not None and found.owns_host else None
 
+    def _end_of(self, machine: Machine) -> None:
+        """Like a process that could not start."""
+        if machine is self.machine and self.alive:
+            self.end()
+
     def end(self, *, silently: bool = False) -> None:
         """Kill the process, or cut its machine's power."""
         network = self._world.network
@@ -124,7 +175,7 @@ class AgentProcess:
     def __init__(self, world: World, number: int) -> None:
         self.number = number
         self.name = f"agent-{number}"
-        self.address = f"10.0.1.{number}"
+        self.address = f"10.0.{1 + (number - 1) // 250}.{1 + (number - 1) % 250}"
         self.path = world.folder / f"agent-{number}.properties"
         self.disk_full = False
         self.journal = MemoryFile()
@@ -215,6 +266,7 @@ class World:
         check_interval: int = 0,
         ping_interval: int = 60,
         database_lag: float = 0.0,
+        told: bool = False,
         properties: str = "",
     ) -> None:
         """Start everything, server after server, and let it come to rest.
@@ -228,6 +280,7 @@ class World:
             check_interval: seconds between preferred-host checks, 0 for none.
             ping_interval: seconds.
             database_lag: seconds at most that a server waits for the database, twice; 0 runs all work inline.
+            told: the database tells the servers of messages, as PostgreSQL does; otherwise they look for them.
             properties: more lines for every agent's file.
         """
         folder.mkdir(parents=True)
@@ -241,6 +294,7 @@ class World:
         )
         self._properties = properties
         self.database_lag = database_lag
+        self.told = told
         addresses = [f"10.0.0.{number}" for number in range(1, servers + 1)]
 
         def found(txn: Transaction) -> None:
@@ -257,11 +311,11 @@ class World:
             for statement in _AUDIT:
                 connection.exec_driver_sql(statement)
         self.servers: dict[str, ServerProcess] = {}
+        self.agents: dict[int, AgentProcess] = {}
         for address in addresses:
             self.add_server(address)
         # Until each has seen the others.
         self.advance(3)
-        self.agents: dict[int, AgentProcess] = {}
         for _ in range(agents):
             self.add_agent()
             # One after the other, so that their order in the zone is their numbers'.
@@ -463,6 +517,11 @@ class World:
             attache = server.attache(row.id) if server.alive else None
             if attache is not None and attache.host.session != row.session:
                 yield f"{agent.name} has session {row.session} and {server.address} holds {attache.host.session}"
+
+    def tell_of_messages(self) -> None:
+        """The database tells every server that listens of new messages."""
+        for server in self.servers.values():
+            server.hear_of_messages()
 
     def new_uuid(self) -> UUID:
         """A uuid that depends on the seed."""
