@@ -19,6 +19,7 @@ from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
 from cloudlb.agents.command_jobs import CommandJobs
 from cloudlb.agents.concerns import Concerns
+from cloudlb.agents.departures import Departures
 from cloudlb.agents.direct_attache import THREADS, DirectAttache
 from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.directory import Directory
@@ -31,6 +32,7 @@ from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.maintenance import Maintenance
+from cloudlb.agents.moves import Moves
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
 from cloudlb.agents.probes import Probes
@@ -127,6 +129,9 @@ class Server(Service):
         self.overdue = Overdue(database, self.settings, self.statuses, self.second_looks, reactor)
         self.pruning = Pruning(database, self.settings, reactor)
         self.bereaved = Bereaved(database, self.settings, self.membership, self.disconnection, reactor)
+        departures = Departures(database, self.settings, self.statuses, self.disconnection, reactor)
+        self.moves = Moves(self.bus, self.settings, self.directory, self.membership, departures, reactor, rng)
+        self.disconnection.tell_of_ends(self.moves.ended)
         self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
         self.fencing = Fencing(self.membership, self.directory, self.disconnection, self.lists, reactor, rng)
         self.claims = Claims(database, self.settings, reactor)
@@ -214,7 +219,7 @@ class Server(Service):
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
-            self.registration.server_id = self.direct_hosts.server_id = own
+            self.registration.server_id = self.direct_hosts.server_id = self.moves.server_id = own
             self.resource_states.server_id = self.maintenance.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             self.command_jobs.server_id = self.probes.server_id = self.second_looks.server_id = own
@@ -265,6 +270,7 @@ class Server(Service):
             await maybeDeferred(port.stopListening)
         self.settings.stop()
         self.lists.stop()
+        self.moves.stop()
         self.maintenance.stop()
         self.overdue.stop()
         self.second_looks.stop()

@@ -40,6 +40,8 @@ class Attache(ABC):
         """An admission is under way, the first one or that of a host that starts over."""
         self.rank = 0
         """The host's place in its zone, as far as the algorithm asks for it."""
+        self.leaving = False
+        """Its agent was asked to go to another server, and ends the session before it begins the next one there."""
         self.parting: str | None = None
         """Why this end or the agent, by a ShutdownCommand, has ended the session."""
         self.journals = False
@@ -73,6 +75,11 @@ class Attache(ABC):
     def owns_host(self) -> bool:
         """Whether this attache speaks for the host."""
         return self.claimed and self.connected
+
+    @property
+    def under_way(self) -> int:
+        """Requests that have not ended."""
+        return len(self._requests)
 
     def expect(self, host: Host, rank: int) -> None:
         """Take the row of a host that moves here, and is another server's until its agent is ready."""

@@ -8,7 +8,7 @@ database takes no step of an older one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -24,7 +24,7 @@ from cloudlb.agents.liveness import Liveness
 from cloudlb.agents.losses import Loss, Losses
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.disconnects import FirstStep, conclusion, first_step
-from cloudlb.domain.host_status import HostEvent
+from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import Host, HostId, Session, Transition
 from cloudlb.domain.ports import Store, StoreUnavailable
 from cloudlb.domain.records import Investigation, Verdict
@@ -68,7 +68,12 @@ class Disconnection:
         self._investigated: set[tuple[HostId, Session]] = set()
         self._under_way: set[Deferred[None]] = set()
         self._stopping = False
+        self._ended: Callable[[Attache], object] = lambda _: None
         self.liveness = Liveness(store, settings, clock, self.late)
+
+    def tell_of_ends(self, ended: Callable[[Attache], object]) -> None:
+        """Have somebody told of every session that has ended, before anything comes of it."""
+        self._ended = ended
 
     def start(self) -> None:
         """Begin to look for late agents, and to write who is lost."""
@@ -104,6 +109,7 @@ class Disconnection:
     def lost(self, attache: Attache, reason: str) -> None:
         """An agent's link is gone."""
         self.liveness.forget(attache)
+        self._ended(attache)
         step = self._decided.pop(attache, None)
         # Before the directory forgets it, which is nothing to one that does not speak for its host.
         self._directory.leave(attache)
@@ -115,6 +121,12 @@ class Disconnection:
             cause = HostEvent.SHUTDOWN_REQUESTED if attache.parting else HostEvent.AGENT_DISCONNECTED
             step = first_step(cause, attache.host.resource_state)
         self._write(attache, step, reason, due=self._clock.seconds() + (0.0 if announced else GRACE))
+
+    def not_returned(self, attache: Attache, reason: str) -> None:
+        """The agent of a host that is Rebalancing has broken its link, and made no other one."""
+        attache.leaving = False
+        step = first_step(HostEvent.AGENT_DISCONNECTED, attache.host.resource_state)
+        self._write(attache, step, reason, due=self._clock.seconds())
 
     def looks_into(self, host: Host) -> bool:
         """Whether the loss of a host's session is being investigated."""
@@ -133,11 +145,26 @@ class Disconnection:
             return
 
         def written(transition: Transition | None) -> None:
+            if transition is not None and transition.after is HostStatus.REBALANCING:
+                # It is to come back elsewhere: who has sent it waits for that.
+                return
             self.tell(host, transition, reason)
             if transition is not None and step.investigate and not self.looks_into(host):
                 self._spawn(self._look_into_lost(attache, reason))
 
+        if not attache.leaving and step.event is not HostEvent.MANAGEMENT_SERVER_DOWN:
+            self._fail_rebalancing(host, reason, due)
         self._losses.add(Loss(host, step.event, reason, due, written))
+
+    def _fail_rebalancing(self, host: Host, reason: str, due: float) -> None:
+        """Have a host be lost from Rebalancing first, which knows of no other loss."""
+        if host.status is HostStatus.REBALANCING:
+
+            def written(transition: Transition | None) -> None:
+                if transition is not None:
+                    self.tell(host, transition, reason)
+
+            self._losses.add(Loss(host, HostEvent.REBALANCE_FAILED, reason, due, written))
 
     def tell(self, host: Host, transition: Transition | None, reason: str) -> None:
         """Tell log and hooks of a loss that was written, by whichever part of this server.
