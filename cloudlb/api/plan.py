@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
@@ -12,13 +12,11 @@ from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword,
 from cloudlb.api.errors import invalid_parameter
 from cloudlb.api.schema import Long, as_answer, optional, shown
 from cloudlb.api.settings import VALUE_LENGTH
-from cloudlb.domain.balancing import Place
-from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Host, HostId, Server, ServerId, ZoneId
+from cloudlb.cluster.planning import Picture, picture, plan_moves, sends_agents
+from cloudlb.domain.models import HostId, Server
 from cloudlb.domain.ports import Transaction
-from cloudlb.domain.rebalancing import Band, Plan, PlannedHost, PlannedServer, Share, plan
-from cloudlb.domain.server_state import ServerState
-from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_WEIGHTS, InvalidSetting, Settings, check_value
+from cloudlb.domain.rebalancing import Plan, Share
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_WEIGHTS, InvalidSetting, check_value
 
 _SETTINGS = {"host": HOST, "algorithm": LB_ALGORITHM, "weights": LB_WEIGHTS}
 """By parameter, the setting that it stands for."""
@@ -81,17 +79,12 @@ async def _plan(call: Call, arguments: PlanArguments) -> Body:
     offset, limit = page_of(arguments)
 
     def work(txn: Transaction) -> Body:
-        in_force, hosts = txn.settings.load(), txn.hosts.all()
+        in_force = txn.settings.load()
         settings = evolve(in_force, stored={**in_force.stored, **tried})
-        servers = _servers(txn.servers.all(), settings)
-        planned = plan(
-            _hosts(hosts, servers),
-            [server for server, _ in servers],
-            settings.algorithm,
-            Band(),
-            new_lists=_lists(settings) != _lists(in_force),
-        )
-        return single("plan", _show(planned, hosts, servers, arguments, offset, limit))
+        seen = picture(txn.servers.all(), settings)
+        planned = plan_moves(txn, seen, new_lists=sends_agents(in_force, settings))
+        names = txn.hosts.names([move.host_id for move in planned.moves])
+        return single("plan", _show(planned, seen, names, arguments, offset, limit))
 
     return await call.store.read(work)
 
@@ -106,78 +99,26 @@ def _tried(arguments: PlanArguments) -> Iterator[tuple[str, str]]:
                 raise invalid_parameter(parameter, str(error)) from error
 
 
-def _lists(settings: Settings) -> tuple[object, ...]:
-    """What lists depend on."""
-    return settings.servers, settings.algorithm, settings.weights
-
-
-def _servers(rows: Sequence[Server], settings: Settings) -> list[tuple[PlannedServer, Server | None]]:
-    """The servers of ``host`` in its order, whether or not there are such, and then the others."""
-    found = {address: next((row for row in rows if row.answers_to(address)), None) for address in settings.servers}
-    listed = {row.id for row in found.values() if row is not None}
-    others = {row.address: row for row in rows if row.id not in listed}
-    return [
-        (
-            PlannedServer(
-                address=address,
-                up=row is not None and row.state is not ServerState.DOWN,
-                weight=settings.weights.get(address, 1),
-                draining=row is not None and row.state not in (ServerState.UP, ServerState.DOWN),
-                listed=address in found,
-            ),
-            row,
-        )
-        for address, row in (found | others).items()
-    ]
-
-
-def _hosts(hosts: Sequence[Host], servers: Sequence[tuple[PlannedServer, Server | None]]) -> list[PlannedHost]:
-    addresses: dict[ServerId, str] = {}
-    for server, row in servers:
-        if row is not None:
-            addresses.setdefault(row.id, server.address)
-    # Hosts come ordered by id, which is what their places in the zones go by.
-    places: Counter[ZoneId] = Counter()
-    planned = []
-    for host in hosts:
-        planned.append(
-            PlannedHost(
-                id=host.id,
-                place=Place(host.facts.guid, places[host.zone.id]),
-                server=None if host.server_id is None else addresses.get(host.server_id),
-                up=host.status is HostStatus.UP,
-                direct=host.direct is not None,
-            )
-        )
-        places[host.zone.id] += 1
-    return planned
-
-
 def _show(
     planned: Plan,
-    hosts: Sequence[Host],
-    servers: Sequence[tuple[PlannedServer, Server | None]],
+    seen: Picture,
+    names: Mapping[HostId, tuple[str, str]],
     arguments: PlanArguments,
     offset: int,
     limit: int | None,
 ) -> PlanAnswer:
-    by_id: Mapping[HostId, Host] = {host.id: host for host in hosts}
-    moves = [move for move in planned.moves if has_keyword(by_id[move.host_id].facts.name, arguments)]
+    moves = [(move, *names[move.host_id]) for move in planned.moves]
+    moves = [one for one in moves if has_keyword(one[2], arguments)]
     page = moves[offset:] if limit is None else moves[offset : offset + limit]
     stays = Counter(planned.stays.values())
     return PlanAnswer(
         count=Long(len(moves)),
-        server=[as_answer(_show_share(share, row)) for share, (_, row) in zip(planned.shares, servers, strict=True)],
+        server=[
+            as_answer(_show_share(share, row)) for share, (_, row) in zip(planned.shares, seen.servers, strict=True)
+        ],
         move=[
-            as_answer(
-                PlannedMove(
-                    hostid=by_id[move.host_id].uuid,
-                    hostname=by_id[move.host_id].facts.name,
-                    source=move.source,
-                    target=move.target,
-                )
-            )
-            for move in page
+            as_answer(PlannedMove(hostid=uuid, hostname=name, source=move.source, target=move.target))
+            for move, uuid, name in page
         ],
         stay=[as_answer(StayingHosts(reason=stay.value, count=Long(count))) for stay, count in stays.most_common()],
         note=list(planned.notes),
@@ -205,5 +146,6 @@ COMMANDS = (
         arguments=PlanArguments,
         answer=PlanAnswer,
         run=_plan,
+        everywhere=True,
     ),
 )

@@ -105,3 +105,13 @@ def is_current(algorithm: Algorithm, wanted: HostList, held: HostList) -> bool:
     if algorithm is Algorithm.SHUFFLE:
         return set(wanted.addresses) == set(held.addresses)
     return wanted.addresses == held.addresses
+
+
+def only_joined(held: HostList, wanted: HostList) -> bool:
+    """Tell whether a list differs from another one by nothing but servers that have joined.
+
+    Only rendezvous makes such lists, where each place is drawn for itself.
+    """
+    if not held.algorithm == wanted.algorithm == Algorithm.RENDEZVOUS.value:
+        return False
+    return tuple(address for address in wanted.addresses if address in held.addresses) == held.addresses

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from cloudlb.domain.drains import Whereabouts
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import (
     ClusterId,
@@ -65,6 +66,19 @@ class HostFilter:
     resource_state: str | None = None
     type: str | None = None
     hypervisor: str | None = None
+
+
+@frozen
+class Standing:
+    """What a plan of moves needs of a host's row."""
+
+    id: HostId
+    guid: str
+    zone_id: ZoneId
+    server_id: ServerId | None
+    up: bool
+    direct: bool
+    """It has a resource inside a server."""
 
 
 class HostRows(Protocol):
@@ -211,12 +225,20 @@ class HostRows(Protocol):
         """Some of the hosts that a filter lets through, ordered by id, and how many these are in all."""
         ...
 
+    def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
+        """Status and server of some hosts, removed ones too; a number that no host has is left out."""
+        ...
+
     def names(self, ids: Collection[HostId]) -> Mapping[HostId, tuple[str, str]]:
         """Uuid and name of some hosts, removed ones too; a number that no host has is left out."""
         ...
 
     def up_by_server(self) -> Mapping[ServerId, int]:
         """How many hosts are Up on each server that has any."""
+        ...
+
+    def standings(self) -> list[Standing]:
+        """Where every host stands that is not removed, ordered by id: a fraction of the cost of :meth:`all`."""
         ...
 
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:

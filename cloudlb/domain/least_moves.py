@@ -1,20 +1,28 @@
-"""The fewest moves that bring every server's number of agents within bounds.
+"""The fewest moves that bring every server's number of hosts within bounds.
 
-Which agents may move, and where each of them, is given: an agent goes where its list leads, or nowhere. What is asked
-for is a flow of least cost: every move costs 1, and every agent by which a server would stay out of its bounds costs
-more than any chain of moves, so that the bounds come first. Successive shortest paths find it [Ahuja, Magnanti and
-Orlin, Network Flows, 1993, section 9.7].
+Which hosts may move, and where each of them, is given: an agent goes where its list leads, or nowhere; a host without
+an agent goes anywhere. What is asked for is a flow of least cost: every move costs the same, but for the little by
+which the move of an agent, which belongs where it goes, is preferred to that of a host that belongs nowhere; every host
+by which a server would stay out of its bounds costs more than any chain of moves, so that the bounds come first.
+Successive shortest paths find it [Ahuja, Magnanti and Orlin, Network Flows, 1993, section 9.7].
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
 from attrs import define
 
+Pairs: TypeAlias = Mapping[tuple[str, str], int]
+"""How many hosts go from the first server to the second."""
+
 _SOURCE = 0
 _SINK = 1
+_ANYWHERE = 2
+"""Passed through by hosts that may go to any server."""
 
 
 @define(eq=False)
@@ -27,20 +35,31 @@ class _Arc:
     cost: int
     reverse: _Arc | None = None
 
+    @property
+    def flow(self) -> int:
+        """What the arc carries: as much as may be taken back."""
+        return 0 if self.reverse is None else self.reverse.room
+
 
 def least_moves(
-    counts: Mapping[str, int], bounds: Mapping[str, tuple[int, int]], possible: Mapping[tuple[str, str], int]
-) -> dict[tuple[str, str], int]:
-    """Say how many agents go from where to where.
+    counts: Mapping[str, int],
+    bounds: Mapping[str, tuple[int, int]],
+    possible: Pairs,
+    free: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Pairs, Pairs]:
+    """Say how many hosts go from where to where: those that are led, and those that are free.
 
     Args:
-        counts: agents by server.
-        bounds: by server, the least and the most agents that it should have.
-        possible: how many agents may go from the first server to the second. All of these have counts and bounds.
+        counts: hosts by server.
+        bounds: by server, the least and the most hosts that it should have.
+        possible: how many hosts are led from the first server to the second. All of these have counts and bounds.
+        free: how many hosts of a server, others than those, may go to any other server.
     """
-    node = {address: number for number, address in enumerate(counts, start=2)}
-    network = _Network(len(node) + 2)
-    far = len(node) + 1
+    node = {address: number for number, address in enumerate(counts, start=3)}
+    network = _Network(len(node) + 3)
+    # The number of free hosts that move decides only between choices of as many moves.
+    led = sum(free.values()) + 1
+    far = (len(node) + 2) * (led + 1)
     for address, count in counts.items():
         least, most = bounds[address]
         here = node[address]
@@ -48,15 +67,31 @@ def least_moves(
         network.join(_SOURCE, here, max(0, min(count, most) - least), 0)
         network.join(here, _SINK, max(0, least - count), -far)
         network.join(here, _SINK, max(0, most - max(count, least)), 0)
-    moves = {pair: network.join(node[pair[0]], node[pair[1]], room, 1) for pair, room in possible.items()}
+    moves = {pair: network.join(node[pair[0]], node[pair[1]], room, led) for pair, room in possible.items()}
+    leave = {address: network.join(node[address], _ANYWHERE, room, led + 1) for address, room in free.items()}
+    total = sum(free.values())
+    arrive = {address: network.join(_ANYWHERE, here, total, 0) for address, here in node.items()} if total else {}
     while path := network.gainful_path():
         width = min(arc.room for arc in path)
         for arc in path:
             arc.room -= width
             assert arc.reverse is not None
             arc.reverse.room += width
-    left = {pair: arc.room for pair, arc in moves.items()}
-    return {pair: room - left[pair] for pair, room in possible.items() if room > left[pair]}
+    return {pair: arc.flow for pair, arc in moves.items() if arc.flow}, dict(_pairs(leave, arrive))
+
+
+def _pairs(leave: Mapping[str, _Arc], arrive: Mapping[str, _Arc]) -> Iterator[tuple[tuple[str, str], int]]:
+    """Who goes where of those that go anywhere. No server is left and reached: that would be two moves for one."""
+    targets = deque((address, arc.flow) for address, arc in arrive.items() if arc.flow)
+    for source, arc in leave.items():
+        left = arc.flow
+        while left:
+            target, room = targets.popleft()
+            number = min(left, room)
+            yield (source, target), number
+            left -= number
+            if room > number:
+                targets.appendleft((target, room - number))
 
 
 class _Network:

@@ -6,14 +6,15 @@ nothing to move, and the plan says so.
 
 Servers that are near the average are left alone. One that is off it makes the plan move agents: under rendezvous as
 few as bring every server near the average again, under the other algorithms, whose lists follow no weights, all that
-are not where their lists lead.
+are not where their lists lead. A host without an agent has no list and may run on any server that takes agents: of
+such hosts as few are moved as are needed besides.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
@@ -34,7 +35,7 @@ class PlannedHost:
     """The address of the server that it is on."""
     up: bool
     direct: bool = False
-    """It has no agent of its own, and so no list."""
+    """It has no agent of its own, and so no list: it may run anywhere."""
     held: tuple[str, ...] | None = None
     """The list that its agent holds, where that is known; under shuffle it alone says where the agent belongs."""
 
@@ -81,7 +82,7 @@ class Stay(Enum):
     NOT_CONNECTED = "it is not Up"
     SERVER_DOWN = "its server is down: its agent finds another by itself"
     DRAINED = "its server is drained, which moves it"
-    DIRECT = "it has no agent of its own"
+    DIRECT = "it has no agent of its own, and so no list"
     NOWHERE = "no server of its list takes agents"
     UNKNOWN_LIST = "its list is in random order, which only its agent knows"
     PLACED = "it is on the first server of its list that takes agents"
@@ -142,22 +143,22 @@ def plan(
         new_lists: the lists have just been changed, which sends every agent where its list leads, however even the
             spread is.
     """
-    spread = _Spread(hosts, servers, algorithm, band)
-    stays, wishes = _sort_hosts(hosts, servers, algorithm)
-    moves, left = wishes, None
-    if not new_lists:
-        if not spread.off(spread.before):
-            moves, left = [], Stay.NEAR_ENOUGH
-        elif off_for < band.seconds:
-            moves, left = [], Stay.TOO_SOON
-        elif algorithm is Algorithm.RENDEZVOUS:
-            moves, left = _fewest(wishes, spread), Stay.NEAR_ENOUGH
-    if left is not None:
-        moving = {move.host_id for move in moves}
-        stays.update((move.host_id, left) for move in wishes if move.host_id not in moving)
-    after = spread.before + Counter(move.target for move in moves)
-    after.subtract(move.source for move in moves)
-    off_before, off_after = spread.off(spread.before), spread.off(after)
+    spread = _Spread(Counter(host.server for host in hosts if host.up and host.server), servers, algorithm, band)
+    stays, wishes, free = _sort_hosts(hosts, servers, algorithm)
+    off_before = spread.off(spread.before)
+    if new_lists:
+        moves, left = wishes, Stay.DIRECT
+    elif not off_before:
+        moves, left = [], Stay.NEAR_ENOUGH
+    elif off_for < band.seconds:
+        moves, left = [], Stay.TOO_SOON
+    else:
+        moves, left = _fewest(wishes, free, spread, algorithm), Stay.NEAR_ENOUGH
+    moving = {move.host_id for move in moves}
+    stays.update((move.host_id, left) for move in wishes if move.host_id not in moving)
+    stays.update((host_id, left) for host_id, _ in free if host_id not in moving)
+    after = _after(spread.before, moves)
+    off_after = spread.off(after)
     return Plan(
         moves=tuple(_interleaved(moves)),
         stays=stays,
@@ -175,14 +176,28 @@ def plan(
     )
 
 
+def off_average(
+    counts: Mapping[str, int], servers: Sequence[PlannedServer], algorithm: Algorithm, band: Band
+) -> list[str]:
+    """Servers that are off the average now, however long.
+
+    Args:
+        counts: hosts that are Up, by the address of their server.
+        servers: each once.
+        algorithm: what orders the lists; the average is by weight only under rendezvous.
+        band: how uneven the spread may be.
+    """
+    spread = _Spread(counts, servers, algorithm, band)
+    return spread.off(spread.before)
+
+
 class _Spread:
     """How many hosts each server has, and how many it should have."""
 
     def __init__(
-        self, hosts: Sequence[PlannedHost], servers: Sequence[PlannedServer], algorithm: Algorithm, band: Band
+        self, counts: Mapping[str, int], servers: Sequence[PlannedServer], algorithm: Algorithm, band: Band
     ) -> None:
-        known = {server.address for server in servers}
-        self.before = Counter(host.server for host in hosts if host.up and host.server in known and host.server)
+        self.before = Counter({server.address: counts.get(server.address, 0) for server in servers})
         taking = [server for server in servers if server.takes_agents]
         weights = {server.address: server.weight if algorithm is Algorithm.RENDEZVOUS else 1 for server in taking}
         serving = [server.address for server in servers if server.up and not server.draining]
@@ -200,8 +215,8 @@ class _Spread:
 
 def _sort_hosts(
     hosts: Sequence[PlannedHost], servers: Sequence[PlannedServer], algorithm: Algorithm
-) -> tuple[dict[HostId, Stay], list[Move]]:
-    """Tell hosts that stay in any case from those that belong elsewhere."""
+) -> tuple[dict[HostId, Stay], list[Move], list[tuple[HostId, str]]]:
+    """Tell hosts that stay in any case from those that belong elsewhere, and from those that belong nowhere."""
     by_address = {server.address: server for server in servers}
     listed = [server.address for server in servers if server.listed]
     weights = {server.address: server.weight for server in servers}
@@ -218,7 +233,7 @@ def _sort_hosts(
         return next(taking, Stay.NOWHERE)
 
     stays: dict[HostId, Stay] = {}
-    wishes = []
+    wishes, free = [], []
     for host in hosts:
         server = by_address.get(host.server) if host.server is not None else None
         if not host.up or host.server is None:
@@ -228,27 +243,50 @@ def _sort_hosts(
         elif server.draining:
             stays[host.id] = Stay.DRAINED
         elif host.direct:
-            stays[host.id] = Stay.DIRECT
+            free.append((host.id, host.server))
         elif isinstance(target := first(host), Stay):
             stays[host.id] = target
         elif target == host.server:
             stays[host.id] = Stay.PLACED
         else:
             wishes.append(Move(host.id, host.server, target))
-    return stays, wishes
+    return stays, wishes, free
 
 
-def _fewest(wishes: Sequence[Move], spread: _Spread) -> list[Move]:
-    """As many of the moves as the bounds need; of those between the same two servers, the first."""
-    counts = {address: spread.before[address] for address in spread.bounds}
-    wanted = least_moves(counts, spread.bounds, Counter((move.source, move.target) for move in wishes))
-    moves = []
-    for move in wishes:
-        pair = (move.source, move.target)
-        if wanted.get(pair, 0):
-            wanted[pair] -= 1
-            moves.append(move)
-    return moves
+def _after(before: Counter[str], moves: Sequence[Move]) -> Counter[str]:
+    after = before + Counter(move.target for move in moves)
+    after.subtract(move.source for move in moves)
+    return after
+
+
+def _fewest(
+    wishes: Sequence[Move], free: Sequence[tuple[HostId, str]], spread: _Spread, algorithm: Algorithm
+) -> list[Move]:
+    """As many moves as the bounds need; of those between the same two servers, the first.
+
+    Without weights the lists do not follow the spread: all agents go where they belong, and free hosts fill the gaps.
+    """
+    settled = [] if algorithm is Algorithm.RENDEZVOUS else list(wishes)
+    counts = _after(spread.before, settled)
+    led, rest = least_moves(
+        {address: counts[address] for address in spread.bounds},
+        spread.bounds,
+        {} if settled else Counter((move.source, move.target) for move in wishes),
+        Counter(source for _, source in free),
+    )
+    wanted = Counter(led)
+    moves = settled or [move for move in wishes if _take(wanted, (move.source, move.target))]
+    targets: dict[str, deque[str]] = defaultdict(deque)
+    for (source, target), number in rest.items():
+        targets[source].extend([target] * number)
+    return moves + [Move(host_id, source, targets[source].popleft()) for host_id, source in free if targets[source]]
+
+
+def _take(wanted: Counter[tuple[str, str]], pair: tuple[str, str]) -> bool:
+    if not wanted[pair]:
+        return False
+    wanted[pair] -= 1
+    return True
 
 
 def _interleaved(moves: Sequence[Move]) -> Iterator[Move]:

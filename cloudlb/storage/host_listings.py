@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
 from cloudlb.domain.disconnects import LEFT_ALONE
+from cloudlb.domain.drains import Whereabouts
+from cloudlb.domain.host_ports import HostFilter, Standing
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, HostId, ServerId, Session, ZoneId
-from cloudlb.domain.ports import AmbiguousName, HostFilter
+from cloudlb.domain.ports import AmbiguousName
 from cloudlb.domain.resource_state import ResourceState
 from cloudlb.storage.host_facts import FACTS
 from cloudlb.storage.schema import cluster, host, pod, zone
@@ -19,6 +21,8 @@ from cloudlb.storage.topology import SITE_COLUMNS, Site, key_values, matches, re
 
 MAX_NAMED = 10
 """Most hosts of one name that an error tells."""
+_IDS_AT_ONCE = 10_000
+"""Databases limit the parameters of a statement."""
 
 _STATE = (
     "id",
@@ -83,11 +87,26 @@ _TO_LOOK_INTO = (
     .order_by(host.c.looked_into, host.c.id)
     .limit(bindparam("most"))
 )
+_WHEREABOUTS = select(host.c.id, host.c.status, host.c.server_id).where(
+    host.c.id.in_(bindparam("ids", expanding=True))
+)
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _UP_BY_SERVER = (
     select(host.c.server_id, func.count())
     .where(host.c.status == HostStatus.UP.value, host.c.server_id.is_not(None))
     .group_by(host.c.server_id)
+)
+_STANDINGS = (
+    select(
+        host.c.id,
+        host.c.guid,
+        host.c.zone_id,
+        host.c.server_id,
+        host.c.status == HostStatus.UP.value,
+        host.c.resource.is_not(None),
+    )
+    .where(host.c.removed.is_(None))
+    .order_by(host.c.id)
 )
 _IDS_IN_ZONE = (
     select(host.c.id).where(host.c.zone_id == bindparam("in_zone"), host.c.removed.is_(None)).order_by(host.c.id)
@@ -182,14 +201,27 @@ class HostListings:
         total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
         return self._several(HOSTS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), {}), total
 
+    def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
+        """Where some hosts are."""
+        rows = self._connection.execute(_WHEREABOUTS, {"ids": list(ids)})
+        return {row.id: Whereabouts(HostStatus(row.status), row.server_id) for row in rows}
+
     def names(self, ids: Collection[HostId]) -> Mapping[HostId, tuple[str, str]]:
         """What to call some hosts."""
-        rows = self._connection.execute(_NAMES, {"ids": list(ids)})
-        return {HostId(host_id): (uuid, name) for host_id, uuid, name in rows}
+        names, left = dict[HostId, tuple[str, str]](), list(ids)
+        while left:
+            some, left = left[:_IDS_AT_ONCE], left[_IDS_AT_ONCE:]
+            rows = self._connection.execute(_NAMES, {"ids": some})
+            names |= {HostId(host_id): (uuid, name) for host_id, uuid, name in rows}
+        return names
 
     def up_by_server(self) -> Mapping[ServerId, int]:
         """How many hosts are Up on each server."""
         return {ServerId(server_id): count for server_id, count in self._connection.execute(_UP_BY_SERVER)}
+
+    def standings(self) -> list[Standing]:
+        """What plans need of every host."""
+        return [Standing(*row) for row in self._connection.execute(_STANDINGS)]
 
     def ids_in_zone(self, zone_id: ZoneId) -> list[HostId]:
         """Ids of a zone's hosts, in order."""

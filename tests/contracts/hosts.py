@@ -8,7 +8,7 @@ from typing import Any
 
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import DirectResource, Host, HostId, OutOfBand, ServerId, Session, ZoneId
-from cloudlb.domain.ports import AlreadyExists, AmbiguousName, HostFilter, Location, NotFound, Transaction
+from cloudlb.domain.ports import AlreadyExists, AmbiguousName, HostFilter, Location, NotFound, Standing, Transaction
 from cloudlb.domain.resource_state import ResourceState
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
@@ -265,6 +265,27 @@ class HostRowsContract(StoreContract):
         self.step(other, HostEvent.AGENT_DISCONNECTED)
         self.write(lambda txn: txn.hosts.remove(self.hosts[0].id, SERVER, None, 5.0))
         self.assertEqual(self.look(lambda txn: txn.hosts.up_by_server()), {SERVER: 1})
+
+    def test_standings(self) -> None:
+        """Every host that is not removed, in order, with what plans go by."""
+        elsewhere, _ = self.add_cluster("two")
+        facts, location = admission("d", self.location).facts, self.location
+        direct = self.write(
+            lambda txn: txn.hosts.preregister(facts, location, DirectResource(resource="r", properties={}), 1.0)
+        )
+        self.step(self.hosts[1], HostEvent.READY)
+        self.write(lambda txn: txn.hosts.remove(self.hosts[0].id, SERVER, None, 5.0))
+        zone = self.cluster.pod.zone.id
+        self.assertNotEqual(elsewhere.pod.zone.id, zone)
+        _, b, c = (host.id for host in self.hosts)
+        self.assertEqual(
+            self.look(lambda txn: txn.hosts.standings()),
+            [
+                Standing(b, "b", zone, SERVER, True, False),
+                Standing(c, "c", zone, SERVER, False, False),
+                Standing(direct.id, "d", zone, None, False, True),
+            ],
+        )
 
     def test_in_cluster(self) -> None:
         """Neighbours are those of the cluster that have the status."""

@@ -98,7 +98,7 @@ class Plans(SynchronousTestCase):
         for move in planned.moves:
             target, host = by_address[move.target], by_id[move.host_id]
             self.assertTrue(target.up and target.listed and not target.draining, target)
-            self.assertTrue(host.up and not host.direct, host)
+            self.assertTrue(host.up and not (host.direct and new_lists), host)
             self.assertEqual(move.source, host.server)
             self.assertNotEqual(move.source, move.target)
         for state, counts in ((hosts, "before"), (moved(hosts, planned), "after")):
@@ -304,6 +304,52 @@ class Rendezvous(SynchronousTestCase):
         self.assertIn("cannot be improved", *planned.notes)
 
 
+class DirectHosts(SynchronousTestCase):
+    """Hosts that have no list may run anywhere, and are moved where they help."""
+
+    def direct(self, servers: Sequence[str | None]) -> list[PlannedHost]:
+        """Such a host on each of these."""
+        return [evolve(host, direct=True, id=HostId(host.id + 1000)) for host in hosts_on(servers)]
+
+    def test_spread(self) -> None:
+        """Under any algorithm as few go as bring the others near the average, and the rest stay for that reason."""
+        for algorithm in Algorithm:
+            planned = plan(self.direct("A" * 20 + "B" * 4), [A, B, C], algorithm, BAND)
+            self.assertEqual(after(planned), {"A": 9, "B": 8, "C": 7}, algorithm)
+            self.assertEqual(len(planned.moves), 11)
+            self.assertEqual(set(planned.stays.values()), {Stay.NEAR_ENOUGH})
+
+    def test_gaps(self) -> None:
+        """Where agents go where they belong whatever the spread, such hosts go where they do not."""
+        hosts = [*hosts_on("A" * 10 + "B"), *self.direct("A" * 5)]
+        planned = plan(hosts, [A, B, C], Algorithm.STATIC, BAND)
+        by_id = {host.id: host for host in hosts}
+        self.assertEqual([move.host_id for move in planned.moves if not by_id[move.host_id].direct], [11])
+        self.assertEqual(after(planned)["A"], 11)
+        self.assertIn("cannot be improved", *planned.notes)
+
+    def test_agents_first(self) -> None:
+        """Where either would do, the agent goes: it belongs there."""
+        hosts = hosts_on("A" * 30)
+        homes = first_places(hosts, [A, B])
+        going = sum(home == "B" for home in homes.values())
+        band = Band(agents=1, factor=1)
+        planned = plan([*self.direct("A" * 30), *hosts], [A, B], Algorithm.RENDEZVOUS, band)
+        self.assertEqual(len(planned.moves), 30)
+        self.assertEqual(sum(move.host_id < 1000 for move in planned.moves), going)
+        self.assertLess(going, 30)
+
+    def test_lists_lead_them_nowhere(self) -> None:
+        """A change of lists is none for them."""
+        planned = plan(self.direct("A" * 20), [A, B], Algorithm.RENDEZVOUS, BAND, new_lists=True)
+        self.assertEqual((planned.moves, set(planned.stays.values())), ((), {Stay.DIRECT}))
+
+    def test_server_leaves_host(self) -> None:
+        """They too leave a server that is not in ``host`` any more."""
+        planned = plan(self.direct("AAABBBC"), [A, B, evolve(C, listed=False)], Algorithm.STATIC, BAND)
+        self.assertEqual([move.source for move in planned.moves], ["C"])
+
+
 def out_of_bounds(counts: Mapping[str, int], bounds: Mapping[str, tuple[int, int]]) -> int:
     """By how many agents in all."""
     return sum(max(0, least - counts[one], counts[one] - most) for one, (least, most) in bounds.items())
@@ -323,24 +369,45 @@ class LeastMoves(SynchronousTestCase):
         for source in servers:
             left = counts[source]
             for target in servers.replace(source, ""):
-                possible[source, target] = data.draw(st.integers(0, min(left, 3)))
+                possible[source, target] = data.draw(st.integers(0, min(left, 2)))
                 left -= possible[source, target]
 
-        def judge(moves: Mapping[tuple[str, str], int]) -> tuple[int, int]:
-            then = dict(counts)
-            for (source, target), number in moves.items():
-                then[source] -= number
-                then[target] += number
-            return out_of_bounds(then, bounds), sum(moves.values())
+        # Besides, hosts that may go anywhere.
+        free = {one: data.draw(st.integers(0, 2)) for one in servers if data.draw(st.booleans())}
+        for one, number in free.items():
+            counts[one] += number
 
-        found = least_moves(counts, bounds, possible)
+        def judge(moves: Mapping[tuple[str, str], int], free_moves: Mapping[tuple[str, str], int]) -> tuple[int, ...]:
+            then = dict(counts)
+            for pairs in (moves, free_moves):
+                for (source, target), number in pairs.items():
+                    then[source] -= number
+                    then[target] += number
+            free_number = sum(free_moves.values())
+            return out_of_bounds(then, bounds), sum(moves.values()) + free_number, free_number
+
+        found, free_found = least_moves(counts, bounds, possible, free)
         self.assertTrue(all(0 < number <= possible[pair] for pair, number in found.items()))
-        choices = product(*(range(room + 1) for room in possible.values()))
-        self.assertEqual(judge(found), min(judge(dict(zip(possible, some, strict=True))) for some in choices))
+        leaving = Counter[str]()
+        for (source, target), number in free_found.items():
+            self.assertNotEqual(source, target)
+            leaving[source] += number
+        self.assertTrue(all(number <= free[source] for source, number in leaving.items()))
+        choices = [
+            dict(zip(possible, some, strict=True)) for some in product(*(range(room + 1) for room in possible.values()))
+        ]
+        ways = [pair for pair in possible if free.get(pair[0])]
+        free_choices = [
+            some
+            for numbers in product(*(range(free[source] + 1) for source, _ in ways))
+            for some in [dict(zip(ways, numbers, strict=True))]
+            if all(sum(number for pair, number in some.items() if pair[0] == source) <= free[source] for source in free)
+        ]
+        self.assertEqual(judge(found, free_found), min(judge(*some) for some in product(choices, free_choices)))
 
     def test_chain(self) -> None:
         """Where nobody may go straight from the fullest to the emptiest server, two agents do it in two moves."""
-        moves = least_moves({"A": 6, "B": 4, "C": 2}, dict.fromkeys("ABC", (3, 5)), {("A", "B"): 3, ("B", "C"): 3})
+        moves, _ = least_moves({"A": 6, "B": 4, "C": 2}, dict.fromkeys("ABC", (3, 5)), {("A", "B"): 3, ("B", "C"): 3})
         self.assertEqual(moves, {("A", "B"): 1, ("B", "C"): 1})
 
     def test_second_thoughts(self) -> None:
@@ -348,5 +415,5 @@ class LeastMoves(SynchronousTestCase):
         ways = {("A", "C"): 1, ("A", "D"): 1, ("B", "C"): 1}
         bounds = {"A": (1, 1), "B": (0, 0), "C": (1, 1), "D": (1, 1)}
         for order in permutations(ways):
-            moves = least_moves({"A": 2, "B": 1, "C": 0, "D": 0}, bounds, {pair: ways[pair] for pair in order})
+            moves, _ = least_moves({"A": 2, "B": 1, "C": 0, "D": 0}, bounds, {pair: ways[pair] for pair in order})
             self.assertEqual(moves, {("A", "D"): 1, ("B", "C"): 1})
