@@ -52,6 +52,7 @@ from cloudlb.cluster.fencing import Fencing
 from cloudlb.cluster.membership import Membership
 from cloudlb.cluster.orphans import Orphans
 from cloudlb.cluster.pruning import Pruning
+from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.net.half_open import HalfOpen
@@ -183,6 +184,7 @@ class Server(Service):
         self.registration = Registration(
             database, self.settings, self.hooks, reactor, rng, port=config.port, ca_folder=config.ca_folder
         )
+        self.server_orders = ServerOrders(database, reactor)
         if channel_factory is None:
             identity = Identity(
                 ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key
@@ -196,6 +198,7 @@ class Server(Service):
                 registration=self.registration,
                 resource_states=self.resource_states,
                 command_jobs=self.command_jobs,
+                server_orders=self.server_orders,
                 membership=self.membership,
                 clock=reactor,
             )

@@ -49,7 +49,14 @@ class Command(Generic[A]):
     """The object that it answers with; for an asynchronous command, the result of its job."""
     run: Callable[[Call, A], Awaitable[Body]]
     is_async: bool = False
+    everywhere: bool = False
+    """Whether a server that is not Up answers it, too, although it is no reading of rows."""
     since: str = FIRST_RELEASE
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether it changes nothing, by its verb."""
+        return self.name.startswith(("list", "query"))
 
     @property
     def envelope(self) -> str:

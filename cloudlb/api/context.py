@@ -9,9 +9,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.command_orders import Order
 from cloudlb.agents.registration import Bundle, NewHost
+from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server
 from cloudlb.domain.ports import Store
 from cloudlb.domain.resource_state import ResourceEvent
+from cloudlb.domain.server_state import ServerState
 
 
 class SettingChanges(Protocol):
@@ -58,6 +60,8 @@ class OwnServer(Protocol):
 
     @property
     def own(self) -> Server: ...
+    @property
+    def state(self) -> ServerState: ...
 
 
 @frozen(kw_only=True)
@@ -70,5 +74,6 @@ class ApiContext:
     registration: HostRegistration
     resource_states: HostStates
     command_jobs: JobStarts
+    server_orders: ServerOrders
     membership: OwnServer
     clock: IReactorTime

@@ -22,6 +22,7 @@ from cloudlb.api.errors import ApiError, ErrorCode
 from cloudlb.api.schema import read_arguments
 from cloudlb.api.signature import verify
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.server_state import ServerState
 from cloudlb.net.spawn import spawn
 
 MAX_PARAMETERS = 256
@@ -98,8 +99,21 @@ class ApiResource(Resource):
                 ErrorCode.UNSUPPORTED,
                 f"The given command:{name} does not exist" if name else "Invalid request, no command sent",
             )
+        if not command.only_reads and not command.everywhere and self._context.membership.state is not ServerState.UP:
+            raise await self._ask_another(command.name)
         arguments = read_arguments(command.arguments, parameters, command.name)
         return await command.run(Call(context=self._context, account=account, commands=self._commands), arguments)
+
+    async def _ask_another(self, command: str) -> ApiError:
+        """Why this server, which is not Up, does not change anything, and who does."""
+        servers = await self._context.store.read(lambda txn: txn.servers.all())
+        own = self._context.membership.own
+        up = [f"{server.name} ({server.address})" for server in servers if server.state is ServerState.UP]
+        return ApiError(
+            ErrorCode.UNAVAILABLE,
+            f"management server {own.name} is {self._context.membership.state.value} and takes no {command}; "
+            + (f"call {up[0]}" if up else "no other management server is Up"),
+        )
 
 
 _REASONS: Mapping[int, bytes] = {code: code.name.replace("_", " ").title().encode() for code in ErrorCode}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword, listing
+from cloudlb.api.drains import show_drain
 from cloudlb.api.errors import unknown_entity
 from cloudlb.api.schema import Date, Key, Long, as_answer, date, optional, shown
+from cloudlb.cluster.server_orders import pending_jobs
 from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import Transaction
 
@@ -45,6 +47,8 @@ class ServerAnswer:
     runid: Long | None = shown("grows with each start of the management server")
     peers: list[dict[str, Any]] | None = shown("how the management server sees the others, with peers=true")
     agentscount: Long | None = shown("the number of host agents this Management Server is responsible for")
+    pendingjobscount: Long | None = shown("the number of pending jobs in this Management Server")
+    drain: dict[str, Any] | None = shown("its latest emptying: total, moved, left, failed, eta and more")
 
 
 def find_server(txn: Transaction, key: Key, parameter: str = "managementserverid") -> Server:
@@ -70,8 +74,13 @@ async def _list_management_servers(call: Call, arguments: ListManagementServers)
         one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
         agents, servers = txn.hosts.up_by_server(), txn.servers.all()
         known = {server.id: server for server in servers} if arguments.peers else None
+        jobs, drains = pending_jobs(txn), txn.drains.all()
         rows = [
-            _show_server(server, agents, known)
+            evolve(
+                _show_server(server, agents, known),
+                pendingjobscount=Long(jobs.get(server.id, 0)),
+                drain=show_drain(txn, drains.get(server.id)),
+            )
             for server in servers
             if (one is None or server.id == one.id)
             and arguments.name in (None, server.name)

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.resource_states import NotPossible
+from cloudlb.cluster.membership import SERVER_STATE
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.host_status import HostStatus
@@ -21,9 +22,6 @@ from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import NotFound, Store, Transaction
 from cloudlb.domain.server_state import SERVER_TABLE, ServerEvent, ServerState
 from cloudlb.domain.settings import HOST
-
-CHANGED = "server.state"
-"""What a server is to do, or how far it is, has changed: {"server_id"}."""
 
 HELD = (HostStatus.CONNECTING, HostStatus.UP, HostStatus.REBALANCING)
 """Statuses of hosts that a server has, or so they say."""
@@ -209,7 +207,7 @@ class ServerOrders:
 
     def _tell(self, txn: Transaction, server: Server, event_type: str, text: str, account_id: int, now: float) -> None:
         txn.events.add(event_type, f"{_name(server)} {text}", now=now, account_id=account_id, server_id=server.id)
-        txn.bus.publish(CHANGED, {"server_id": server.id}, now)
+        txn.bus.publish(SERVER_STATE, {"server_id": server.id}, now)
 
 
 def pending_jobs(txn: Transaction) -> Mapping[ServerId, int]:

@@ -23,6 +23,7 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
+from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, HostFacts, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
@@ -62,6 +63,7 @@ class ListeningTestCase(TestCase):
             registration=registration,
             resource_states=resource_states,
             command_jobs=command_jobs,
+            server_orders=ServerOrders(database, clock),
             membership=membership,
             clock=clock,
         )

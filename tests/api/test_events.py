@@ -142,7 +142,7 @@ class EventTests(ApiTestCase):
         sources = [
             path.read_text() for path in Path(cloudlb.__file__).parent.rglob("*.py") if path.name != "records.py"
         ]
-        told = {name for source in sources for name in re.findall(r'"((?:HOST|MAINT|COMMAND)\.[A-Z.]+)"', source)}
+        told = {name for source in sources for name in re.findall(r'"((?:HOST|MAINT|COMMAND|MS|MANAGEMENT|AGENTS)\.[A-Z.]+)"', source)}
         self.assertEqual(types, told)
 
 

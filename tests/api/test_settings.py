@@ -37,7 +37,7 @@ class SettingTests(ApiTestCase):
         """By name, category, keyword; a name of nothing is an empty list."""
         count = self.call("listConfigurations")["count"]
         self.assertEqual(count, self.call("listConfigurations", category="advanced")["count"])
-        self.assertEqual(3, self.call("listConfigurations", keyword="agent.LB")["count"])
+        self.assertEqual(8, self.call("listConfigurations", keyword="agent.LB")["count"])
         self.assertEqual({}, self.call("listConfigurations", name="nothing"))
         self.assertEqual({}, self.call("listConfigurations", category="Hidden"))
 

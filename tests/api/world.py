@@ -32,6 +32,7 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
+from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Account, Host, HostFacts, HostId, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
@@ -126,6 +127,7 @@ class ApiTestCase(SynchronousTestCase):
             registration=self.registration,
             resource_states=resource_states,
             command_jobs=command_jobs,
+            server_orders=ServerOrders(database, self.clock),
             membership=self.membership,
             clock=self.clock,
         )

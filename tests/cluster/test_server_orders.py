@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.resource_states import NotPossible
-from cloudlb.cluster.server_orders import CHANGED, ServerOrders
+from cloudlb.cluster.membership import SERVER_STATE
+from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.host_status import HostEvent
@@ -150,9 +151,8 @@ class OrdersTestCase(SynchronousTestCase):
 
     def messages(self) -> list[Any]:
         """What all servers are told."""
-        return [
-            message.payload for message in self.stored(lambda txn: txn.bus.after(0, 100)) if message.topic == CHANGED
-        ]
+        messages = self.stored(lambda txn: txn.bus.after(0, 100))
+        return [message.payload for message in messages if message.topic == SERVER_STATE]
 
 
 class EmptyingTests(OrdersTestCase):
