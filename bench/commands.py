@@ -27,6 +27,7 @@ from sqlalchemy import select
 
 from bench.cluster import ask, deployment, start_servers
 from bench.figures import distribution
+from bench.postgres import add_database, database
 from bench.real_agents import running_agents, settle
 from cloudlb.cli.local_cluster import LocalCluster, url_host
 from cloudlb.storage.schema import async_job
@@ -280,8 +281,14 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=50)
     parser.add_argument("--commands", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=90.0, help="that the commands are spread over")
+    add_database(parser)
     arguments = parser.parse_args()
-    with deployment(servers=3, agents=arguments.agents, algorithm="roundrobin", check_interval=5) as cluster:
+    with (
+        database(arguments) as url,
+        deployment(
+            servers=3, agents=arguments.agents, algorithm="roundrobin", check_interval=5, database_url=url
+        ) as cluster,
+    ):
         faults = measure(cluster, arguments.agents, arguments.commands, arguments.seconds)
     for fault in faults:
         print(f"FAULT: {fault}")

@@ -13,14 +13,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from bench.cluster import Row, deployment, links, rows, start_servers
+from bench.cluster import Row, Usage, deployment, links, rows, start_servers
 from bench.figures import distribution
+from bench.postgres import add_database, database
 from bench.real_agents import TimedOut, is_on, running_agents, settle
 from cloudlb.cli.local_cluster import LocalCluster
 
-POLL_INTERVAL = 0.02
-FAILOVER_TIMEOUT = 30.0
-FAILBACK_TIMEOUT = 60.0
+POLL_INTERVAL = 1e-4
+"""Seconds between two looks, for each agent: to look costs the more the more there are."""
+FAILOVER_TIMEOUT = 60.0
+FAILBACK_TIMEOUT = 120.0
+EVEN_FROM = 1000
+"""Agents that are enough for chance to spread them evenly."""
+UNEVEN = 0.1
+"""How far a server may be off the average by then, as a part of it."""
 
 Rows = Mapping[str, Row]
 
@@ -38,7 +44,7 @@ def time_each(
         if now > timeout:
             raise TimedOut(f"{len(missing)} of {len(names)} agents have not arrived after {timeout:.0f} s")
         seconds |= {name: now for name in missing if name in found and arrived(name, found[name])}
-        time.sleep(POLL_INTERVAL)
+        time.sleep(POLL_INTERVAL * len(found))
     return seconds, most
 
 
@@ -58,7 +64,22 @@ def check_once(cluster: LocalCluster, before: Rows, moved: set[str]) -> list[str
     return faults
 
 
-def measure(cluster: LocalCluster, count: int) -> list[str]:
+def check_spread(after: Rows, survivors: int) -> list[str]:
+    """What speaks against an even spread of all agents."""
+    spread, even = Counter(row.server for row in after.values()), len(after) / survivors
+    off = max(abs(spread[server] - even) for server in spread) / even
+    print(f"spread over the survivors: {dict(spread)}, at most {off:.1%} off the average")
+    if len(after) >= EVEN_FROM and (off > UNEVEN or len(spread) < survivors):
+        return [f"a server is {off:.1%} off the average"]
+    return []
+
+
+def cpu(cluster: LocalCluster) -> float:
+    """Seconds that the servers that run have used up."""
+    return sum(Usage.of(server.pid).cpu for server in cluster.servers.values() if server.running)
+
+
+def measure(cluster: LocalCluster, count: int, *, even: bool) -> list[str]:
     """Kill, watch, restart, watch; return what was not as it has to be."""
     start_servers(cluster)
     with running_agents(cluster, count):
@@ -69,16 +90,20 @@ def measure(cluster: LocalCluster, count: int) -> list[str]:
         print(f"spread: {dict(Counter(row.server for row in before.values()))}")
 
         cluster.servers[victim].kill()
+        used = cpu(cluster)
         seconds, most = time_each(
             cluster,
             stranded,
             lambda name, row: row.state == "Up" and row.server != victim and row.session > before[name].session,
             FAILOVER_TIMEOUT,
         )
-        after = rows(cluster)
+        used, after = cpu(cluster) - used, rows(cluster)
         print(f"{victim} killed, its {len(stranded)} agents Up elsewhere: {distribution(list(seconds.values()))}")
-        print(f"where they went: {dict(Counter(after[name].server for name in stranded))}; links at most: {most}")
+        print(f"CPU of the survivors: {used / len(stranded) * 1000:.2f} ms for each of them; links at most: {most}")
         faults = check_once(cluster, before, stranded)
+        print(f"where they went: {dict(Counter(after[name].server for name in stranded))}")
+        if even:
+            faults += check_spread(after, len(cluster.servers) - 1)
 
         cluster.servers[victim].start()
         cluster.wait_for_servers([victim])
@@ -94,11 +119,19 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--algorithm", default="roundrobin")
     parser.add_argument("--check-interval", type=int, default=5, help="seconds between the checks for a return")
+    add_database(parser)
     arguments = parser.parse_args()
-    with deployment(
-        servers=3, agents=arguments.agents, algorithm=arguments.algorithm, check_interval=arguments.check_interval
-    ) as cluster:
-        faults = measure(cluster, arguments.agents)
+    with (
+        database(arguments) as url,
+        deployment(
+            servers=3,
+            agents=arguments.agents,
+            algorithm=arguments.algorithm,
+            check_interval=arguments.check_interval,
+            database_url=url,
+        ) as cluster,
+    ):
+        faults = measure(cluster, arguments.agents, even=arguments.algorithm == "rendezvous")
     for fault in faults:
         print(f"FAULT: {fault}")
     sys.exit(1 if faults else 0)

@@ -20,6 +20,7 @@ from bench.bare import Bare, measure_bare
 from bench.cluster import Usage, deployment, start_servers
 from bench.fleet import all_up, connect_all, load_fleet
 from bench.loop import Loop, ping_loop
+from bench.postgres import add_database, database
 from cloudlb.cli.local_cluster import LocalCluster
 from cloudlb.cli.processes import stop_all
 
@@ -115,8 +116,12 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=[50, 500], help="fleet sizes")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each closed loop")
     parser.add_argument("--algorithm", default="roundrobin", help="how the agents' lists are ordered")
+    add_database(parser)
     arguments = parser.parse_args()
-    with deployment(servers=1, agents=max(arguments.agents), algorithm=arguments.algorithm) as cluster:
+    with (
+        database(arguments) as url,
+        deployment(servers=1, agents=max(arguments.agents), algorithm=arguments.algorithm, database_url=url) as cluster,
+    ):
         react(
             lambda reactor: Deferred.fromCoroutine(measure_all(reactor, cluster, arguments.agents, arguments.seconds))
         )

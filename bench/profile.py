@@ -26,6 +26,7 @@ from twisted.internet.task import react
 from bench.cluster import deployment, start_servers
 from bench.fleet import all_up, connect_all, load_fleet
 from bench.loop import ping_loop
+from bench.postgres import add_database, database
 from cloudlb.cli.local_cluster import LocalCluster
 from cloudlb.cli.processes import Daemon, stop_all
 
@@ -33,6 +34,7 @@ AREAS = (
     ("do_handshake", "TLS handshake (OpenSSL)"),
     ("_ssl.", "TLS records (OpenSSL)"),
     ("sqlite3.", "SQLite"),
+    ("psycopg", "psycopg"),
     ("_socket.", "sockets (kernel)"),
     ("epoll", "sockets (kernel)"),
     ("posix.", "sockets (kernel)"),
@@ -138,8 +140,12 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the closed loop of pings")
     parser.add_argument("--functions", type=int, default=0, help="also list so many functions of the reactor's thread")
+    add_database(parser)
     arguments = parser.parse_args()
-    with deployment(servers=1, agents=arguments.agents, algorithm="roundrobin") as cluster:
+    with (
+        database(arguments) as url,
+        deployment(servers=1, agents=arguments.agents, algorithm="roundrobin", database_url=url) as cluster,
+    ):
         react(lambda reactor: Deferred.fromCoroutine(profile_both(reactor, cluster, arguments)))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from bench.cluster import deployment, rows, start_servers
 from bench.figures import distribution
+from bench.postgres import add_database, database
 from bench.real_agents import TimedOut, is_on, running_agents, settle
 from cloudlb.cli.local_cluster import LocalCluster
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for
@@ -91,8 +92,12 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--before", choices=[algorithm.value for algorithm in Algorithm], default="rendezvous")
     parser.add_argument("--after", choices=foreseeable, default="roundrobin")
+    add_database(parser)
     arguments = parser.parse_args()
-    with deployment(servers=3, agents=arguments.agents, algorithm=arguments.before) as cluster:
+    with (
+        database(arguments) as url,
+        deployment(servers=3, agents=arguments.agents, algorithm=arguments.before, database_url=url) as cluster,
+    ):
         measure(cluster, arguments.agents, Algorithm(arguments.after))
 
 
