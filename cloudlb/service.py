@@ -133,8 +133,10 @@ class Server(Service):
         departures = Departures(database, self.settings, self.statuses, self.disconnection, reactor)
         self.moves = Moves(self.bus, self.settings, self.directory, self.membership, departures, reactor, rng)
         self.disconnection.tell_of_ends(self.moves.ended)
-        self.lists = Lists(database, self.settings, self.directory, self.membership, reactor, rng)
-        self.fencing = Fencing(self.membership, self.directory, self.disconnection, self.lists, reactor, rng)
+        self.lists = Lists(database, self.settings, self.directory, self.membership, self.moves, reactor, rng)
+        self.fencing = Fencing(
+            self.membership, self.directory, self.disconnection, self.lists, self.moves, reactor, rng
+        )
         self.claims = Claims(database, self.settings, reactor)
         self.concerns = Concerns(database, self.settings, self.directory, reactor)
         half_open = HalfOpen(reactor, config.max_half_open, config.max_half_open_per_address)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from enum import Enum
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.disconnection import Disconnection
-from cloudlb.agents.errors import AgentBusy, AgentUnavailable, CommandError
+from cloudlb.agents.errors import AgentBusy, AgentUnavailable, CommandCancelled, CommandError
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.statuses import Statuses
@@ -66,6 +66,8 @@ class Move:
     begun: bool = False
     end: MoveEnd | None = None
     """What is known of it from others."""
+    then: Move | None = None
+    """The next request, of somebody who wants the host elsewhere."""
     waiters: list[Deferred[MoveEnd]] = field(factory=list)
     news: Deferred[None] | None = None
     """Fired by :meth:`tell`."""
@@ -110,7 +112,7 @@ class Departures:
             return await self._hand_over(move, target)
         if attache.link.channel.is_cloudlb:
             asked = await self._ask(attache, move.hosts, avoid, leave=leave)
-            return await self._outcome(move, LEAVES_WITHIN, NEWS_WITHIN) if asked else _stayed(move)
+            return await self._outcome(move, LEAVES_WITHIN, NEWS_WITHIN, bound=False) if asked else _stayed(move)
         return await self._break_and_make(move, attache, avoid)
 
     # Agents.
@@ -141,6 +143,9 @@ class Departures:
         except (AgentBusy, AgentUnavailable) as error:
             self.log.info("host {name} was not asked to move: {error}", name=host.facts.name, error=error)
             return False
+        except CommandCancelled:
+            # The server stops.
+            raise CancelledError from None
         except CommandError as error:
             self.log.info("host {name} may move or not: {error}", name=host.facts.name, error=error)
             return True
@@ -226,14 +231,21 @@ class Departures:
 
     # Ends.
 
-    async def _outcome(self, move: Move, leaves_within: float, returns_within: float) -> MoveEnd:
-        """Wait until another session has the host, for a time while its link is open and another when it is gone."""
+    async def _outcome(self, move: Move, leaves_within: float, returns_within: float, *, bound: bool = True) -> MoveEnd:
+        """Wait until another session has the host.
+
+        Args:
+            move: the request.
+            leaves_within: seconds for that while the session here goes on.
+            returns_within: seconds for that from its end.
+            bound: who was asked cannot be asked to go elsewhere now.
+        """
         deadline = self._clock.seconds() + leaves_within
         gone = False
         while move.end is None:
             if not move.attache.connected and not gone:
                 gone, deadline = True, self._clock.seconds() + returns_within
-            if (left := deadline - self._clock.seconds()) <= 0:
+            if (left := deadline - self._clock.seconds()) <= 0 or (move.then is not None and not bound and not gone):
                 break
             await self._news(move, left)
         return _stayed(move)

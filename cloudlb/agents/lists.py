@@ -2,8 +2,8 @@
 
 An agent gets its list with ReadyCommand when it connects with another one, and with SetupMSListCommand after a change
 of ``host``, the algorithm, the weights or the interval. A new list alone moves nobody, so where its head is another
-server than the one that the agent is on, a second SetupMSListCommand with triggerHostLb follows, paced, so that a
-change of the whole fleet's lists does not become a storm of connections. Where the head is down, it follows when that
+server than the one that the agent is on, the agent is sent there when its turn comes (`cloudlb.agents.moves`), so that
+a change of the whole fleet's lists does not become a storm of connections. Where the head is down, it is sent when that
 server comes up.
 """
 
@@ -22,6 +22,7 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.errors import CommandError
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.moves import MoveEnd, Moves
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId, ZoneId
@@ -34,8 +35,6 @@ TICK = 0.1
 """Seconds between the portions of a propagation."""
 LISTS_PER_TICK = 100
 """1,000 lists a second: about a tenth of a core."""
-MOVES_PER_TICK = 5
-"""50 moves a second from one server: each costs another server a handshake and an admission."""
 RETRY = 5.0
 """Seconds until lists are computed again that could not be for want of the database."""
 ANSWER_TIMEOUT = 60.0
@@ -79,6 +78,7 @@ class Lists:
         settings: LiveSettings,
         directory: Directory,
         peers: Peers,
+        moves: Moves,
         clock: IReactorTime,
         rng: random.Random,
     ) -> None:
@@ -86,9 +86,9 @@ class Lists:
         self._settings = settings
         self._directory = directory
         self._peers = peers
+        self._moves = moves
         self._rng = rng
         self._to_tell: deque[LinkAttache] = deque()
-        self._to_move: deque[LinkAttache] = deque()
         self._changes = 0
         self._clock = clock
         self._retry: IDelayedCall | None = None
@@ -112,9 +112,8 @@ class Lists:
 
     def check(self, attache: LinkAttache) -> None:
         """Look at an agent that has confirmed something: what it should hold may have changed meanwhile."""
-        if not self._tell(attache) and attache.move_due:
-            self._to_move.append(attache)
-            self._work()
+        if not self._tell(attache):
+            self._move(attache)
 
     def _look_again(self) -> None:
         self._cancel_retry()
@@ -137,8 +136,8 @@ class Lists:
             attache.rank = places.get(attache.host.id, attache.rank)
         # A later change starts over; who holds the right list by then is passed over.
         self._to_tell = deque(self._agents())
-        self._to_move.extend(attache for attache in self._agents() if attache.move_due)
-        self._work()
+        if self._ticks.interval is None:
+            self._ticks.start(TICK)
 
     def _agents(self) -> list[LinkAttache]:
         """The hosts that have an agent of their own; no others hold lists."""
@@ -147,7 +146,6 @@ class Lists:
     def stop(self) -> None:
         """Send nothing more."""
         self._to_tell.clear()
-        self._to_move.clear()
         self._ticks.stop()
         self._cancel_retry()
 
@@ -156,18 +154,10 @@ class Lists:
             self._retry.cancel()
         self._retry = None
 
-    def _work(self) -> None:
-        if self._ticks.interval is None:
-            # Never at once: a queue that is filled one by one would be emptied as fast, past any pace.
-            self._ticks.start(TICK)
-
     def _tick(self) -> None:
         for _ in range(min(LISTS_PER_TICK, len(self._to_tell))):
-            self._tell(self._to_tell.popleft())
-        moves = 0
-        while self._to_move and moves < MOVES_PER_TICK:
-            moves += self._trigger(self._to_move.popleft())
-        if not self._to_tell and not self._to_move:
+            self.check(self._to_tell.popleft())
+        if not self._to_tell:
             self._ticks.stop()
 
     def _tell(self, attache: LinkAttache) -> bool:
@@ -183,33 +173,34 @@ class Lists:
         return differs
 
     async def _send(self, attache: LinkAttache, orders: Orders) -> None:
-        if await self._setup(attache, orders.wanted, orders.interval, trigger=False):
+        if await self._setup(attache, orders.wanted, orders.interval):
             attache.move_due |= orders.send_list
             self.check(attache)
 
-    def _trigger(self, attache: LinkAttache) -> bool:
-        """Send the agent to the head of its list, if there is somebody; say whether it was sent."""
+    def _move(self, attache: LinkAttache) -> None:
+        """Have an agent sent to the head of its list, if that is due and somebody is there."""
         held = attache.held
-        if not attache.owns_host or not attache.move_due or held is None or attache.check_interval is None:
-            return False
-        if not self._peers.is_own(held.preferred) and not self._peers.is_alive(held.preferred):
-            # Due again when the server comes up.
-            return False
-        attache.move_due = False
-        if self._peers.is_own(held.preferred):
-            return False
-        self.log.info("host {name} is sent to {server}", name=attache.host.facts.name, server=held.preferred)
-        spawn(self._setup(attache, held, attache.check_interval, trigger=True), self.log, "move an agent")
-        return True
+        if not attache.owns_host or not attache.move_due or held is None:
+            return
+        head = held.preferred
+        if self._peers.is_own(head):
+            attache.move_due = False
+        elif self._peers.is_alive(head):
+            attache.move_due = False
+            moved = self._moves.move(attache, held, why=f"its list begins with {head}")
+            moved.addCallback(lambda end: self._moved(attache, head, end))
 
-    async def _setup(self, attache: LinkAttache, wanted: HostList, interval: int, *, trigger: bool) -> bool:
+    def _moved(self, attache: LinkAttache, head: str, end: MoveEnd) -> None:
+        # Where the server went down before the agent's turn came, it is due again when it comes up.
+        attache.move_due |= end is MoveEnd.STAYED and not self._peers.is_alive(head)
+
+    async def _setup(self, attache: LinkAttache, wanted: HostList, interval: int) -> bool:
         attache.avoided = self.avoid_list()
         command = SetupMSListCommand(
             ms_list=wanted.addresses,
             avoid_ms_list=attache.avoided,
             lb_algorithm=wanted.algorithm,
             lb_check_interval=interval,
-            trigger_host_lb=trigger,
         )
         try:
             answers = await attache.send([command], timeout=ANSWER_TIMEOUT, flags=Flag.STOP_ON_ERROR)

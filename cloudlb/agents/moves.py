@@ -41,6 +41,8 @@ __all__ = ["MoveEnd", "Moves"]
 JITTER = 0.2
 """How much longer a gap between two departures may be than the rate asks for, as a share of it. Never shorter: the rate
 is a limit."""
+CATCH_UP = 0.1
+"""Seconds of departures that may be made up for when the server was busy with something else."""
 PAUSE = 10.0
 """Seconds until a host that has stayed is asked to go to the same server again."""
 
@@ -89,8 +91,9 @@ class Moves:
     def move(self, attache: Attache, hosts: HostList, *, avoid: Sequence[str] = (), why: str) -> Deferred[MoveEnd]:
         """Have a host go to another server, when its turn comes.
 
-        A request for a host that waits for its turn is replaced by a newer one, and both end as that does; a host that
-        is on its way is not asked again, and the request ends as the one before does.
+        A request for a host that waits for its turn is replaced by a newer one, and both end as that does. One for a
+        host that was asked already ends as the first one does, if it says the same; otherwise it waits for the end of
+        that, and gets its turn if the host has stayed.
 
         Args:
             attache: the host's, here.
@@ -104,17 +107,23 @@ class Moves:
         """
         if self._stopped or not attache.owns_host:
             return succeed(self._end_of(attache))
-        move = self._moves.get(attache.host.id)
-        if move is not None and move.attache is not attache:
-            self._finish(move, MoveEnd.STAYED)
-            move = None
-        if move is None:
+        before, avoid = self._moves.get(attache.host.id), tuple(avoid)
+        if before is not None and before.attache is not attache:
+            self._finish(before, MoveEnd.STAYED)
+            before = None
+        if before is None:
             move = self._moves[attache.host.id] = Move(attache, hosts, avoid, why)
             self._enqueue(move)
-        elif not move.begun:
+        elif not before.begun or (before.hosts, before.avoid) == (hosts, avoid):
+            move = before
+        else:
+            move = before.then = before.then or Move(attache, hosts, avoid, why)
+        if not move.begun:
             move.hosts, move.avoid, move.why = hosts, avoid, why
         waiter: Deferred[MoveEnd] = Deferred(lambda waiter: self._cancelled(move, waiter))
         move.waiters.append(waiter)
+        if before is not None and before is not move:
+            before.tell()
         return waiter
 
     def ended(self, attache: Attache) -> None:
@@ -168,7 +177,7 @@ class Moves:
     def _cancelled(self, move: Move, waiter: Deferred[MoveEnd]) -> None:
         if waiter in move.waiters:
             move.waiters.remove(waiter)
-        if not move.waiters and not move.begun:
+        if not move.waiters and self._moves.get(move.attache.host.id) is move and not move.begun:
             self._finish(move, MoveEnd.STAYED)
         waiter.callback(MoveEnd.STAYED)
 
@@ -176,6 +185,12 @@ class Moves:
         if self._moves.get(move.attache.host.id) is move:
             del self._moves[move.attache.host.id]
         move.end = end
+        if (then := move.then) is not None:
+            if end is MoveEnd.STAYED and move.attache.owns_host and then.waiters and not self._stopped:
+                self._moves[move.attache.host.id] = then
+                self._enqueue(then)
+            else:
+                self._finish(then, end)
         waiters, move.waiters = move.waiters, []
         for waiter in waiters:
             waiter.callback(end)
@@ -194,14 +209,14 @@ class Moves:
             self._timer = self._clock.callLater(max(self._next, first) - now, self._depart)
 
     def _depart(self) -> None:
-        """Let the next one go that can."""
+        """Let those go whose turn has come."""
         self._timer = None
-        while self._queue:
+        now = self._clock.seconds()
+        self._next = max(self._next, now - CATCH_UP)
+        while self._queue and self._next <= now:
             move = self._queue.popleft()
             if move.end is None and self._begin(move):
-                gap = self._rng.uniform(1, 1 + JITTER) / self._settings.current.move_rate
-                self._next = self._clock.seconds() + gap
-                break
+                self._next += self._rng.uniform(1, 1 + JITTER) / self._settings.current.move_rate
         self._arm()
 
     def _begin(self, move: Move) -> bool:
@@ -222,7 +237,7 @@ class Moves:
         return True
 
     async def _see_through(self, move: Move, target: str, avoid: Sequence[str]) -> None:
-        end, leave = MoveEnd.STAYED, any(self._servers.is_own(address) for address in move.avoid)
+        end, leave = MoveEnd.STAYED, any(self._servers.is_own(address) for address in avoid)
         try:
             end = await self._departures.depart(move, target, avoid, leave=leave)
         finally:

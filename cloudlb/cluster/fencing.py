@@ -5,7 +5,8 @@ somebody: where the database is away for all servers there is nobody, and thrown
 that is cut off cannot know whether the others are. Its agents find out: a few of ours are asked to move, which cost
 them nothing if nobody takes them, because they make the new link before they break the old one. When they are gone,
 others have the database, and all agents go: ours are asked to move, and the links of CloudStack's, which would break
-them anyway, and of direct hosts are closed, at a pace. A server without agents of ours keeps the others.
+them anyway and cannot be made Rebalancing now, and of direct hosts are closed, at a pace. A server without agents of
+ours keeps the others.
 
 Two servers never write the same host's row meanwhile, fenced or not: a row takes only what its latest session says.
 """
@@ -21,14 +22,12 @@ from twisted.logger import Logger
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
-from cloudlb.agents.errors import CommandError
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.lists import Lists
+from cloudlb.agents.moves import Moves
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.net.periodic import Periodic
-from cloudlb.net.spawn import spawn
-from cloudlb.wire import Flag, MigrateAgentConnectionCommand
 
 TICK = 1.0
 """Seconds between looks whether this server is cut off, and between the portions in which agents are given up."""
@@ -40,10 +39,8 @@ WITNESSES = 3
 """Agents of ours that are asked to move before it is known whether anybody takes them."""
 PROOF = 2
 """Witnesses that must have gone: one might have gone by chance."""
-AGAIN = 15.0
+AGAIN = 30.0
 """Seconds after which other witnesses are asked, and agents that are still here are asked once more."""
-ANSWER_TIMEOUT = 10.0
-"""Seconds that an agent has to acknowledge."""
 _REASON = "this server is cut off from the database"
 
 
@@ -58,6 +55,7 @@ class Fencing:
         directory: Directory,
         disconnection: Disconnection,
         lists: Lists,
+        moves: Moves,
         clock: IReactorTime,
         rng: random.Random,
     ) -> None:
@@ -65,6 +63,7 @@ class Fencing:
         self._directory = directory
         self._disconnection = disconnection
         self._lists = lists
+        self._moves = moves
         self._clock = clock
         self._rng = rng
         self._last_tick = 0.0
@@ -130,21 +129,8 @@ class Fencing:
 
     def _ask(self, attache: LinkAttache) -> None:
         self._asked[attache] = self._clock.seconds()
-        spawn(self._move(attache), self.log, "give up an agent")
-
-    async def _move(self, attache: LinkAttache) -> None:
-        own = self._membership.own
-        orders = self._lists.orders(attache)
-        command = MigrateAgentConnectionCommand(
-            ms_list=orders.wanted.addresses,
-            avoid_ms_list=(*self._lists.avoid_list(), own.address, own.name),
-            lb_algorithm=orders.wanted.algorithm,
-            lb_check_interval=orders.interval,
-        )
-        try:
-            await attache.send([command], timeout=ANSWER_TIMEOUT, flags=Flag.STOP_ON_ERROR)
-        except CommandError as error:
-            self.log.info("host {name} was not asked to move: {error}", name=attache.host.facts.name, error=error)
+        own, wanted = self._membership.own, self._lists.orders(attache).wanted
+        self._moves.move(attache, wanted, avoid=(own.address, own.name), why=_REASON)
 
 
 def _moves(attache: Attache) -> TypeGuard[LinkAttache]:

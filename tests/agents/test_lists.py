@@ -117,7 +117,9 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(self.orders(link), [])
         self.register(ServerId(2), "127.0.0.2")
         self.fixture.advance(2)
-        self.assertEqual([order.trigger_host_lb for order in self.orders(link)], [False, True])
+        self.assertEqual([order.trigger_host_lb for order in self.orders(link)], [False])
+        self.fixture.advance(1)
+        self.assertEqual([order.trigger_host_lb for order in self.orders(link)], [True])
         self.fixture.advance(20)
         self.assertEqual(self.orders(link), [])
 
