@@ -321,6 +321,8 @@ class Session:
 
     def _introduced(self, answer: StartupAnswer) -> None:
         if not answer.result and answer.retry_after is not None:
+            if answer.avoid_ms_list:
+                self._placed(None, None, None, answer.avoid_ms_list)
             self._owner.session_busy(self, answer.retry_after)
             self.link.close("it is busy")
             return

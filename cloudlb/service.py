@@ -48,8 +48,10 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
+from cloudlb.cluster.draining import Draining
+from cloudlb.cluster.emptying import Emptying
 from cloudlb.cluster.fencing import Fencing
-from cloudlb.cluster.membership import Membership
+from cloudlb.cluster.membership import SERVER_STATE, Membership
 from cloudlb.cluster.orphans import Orphans
 from cloudlb.cluster.pruning import Pruning
 from cloudlb.cluster.server_orders import ServerOrders
@@ -98,6 +100,7 @@ class Server(Service):
         rng: random.Random,
         channel_factory: Callable[[], Channel] | None = None,
         failed: Callable[[], object] = lambda: None,
+        stop: Callable[[], object] = lambda: None,
         threads: Callable[[str], Threads] | None = None,
         new_uuid: Callable[[], UUID] = uuid4,
     ) -> None:
@@ -107,6 +110,7 @@ class Server(Service):
             reactor: IReactorTime and IReactorTCP.
             channel_factory: what encrypts accepted connections, TLS by the configuration's files if None.
             failed: called when the server could not start.
+            stop: called when the process is to end in good order, by a call of the API.
             threads: makes those of a direct host's resource, given a name; real ones if None.
             new_uuid: makes the ids of commands and questions.
         """
@@ -182,6 +186,20 @@ class Server(Service):
             ),
         )
         self.membership.observe(self.direct_hosts.wake)
+        self.draining = Draining(
+            database,
+            self.bus,
+            self.settings,
+            self.membership,
+            self.directory,
+            self.disconnection,
+            Emptying(database, self.settings, self.directory, self.lists, self.moves, self.membership, reactor, rng),
+            reactor,
+            links=lambda: self.admission.links + self.direct_hosts.running,
+            stop_process=stop,
+        )
+        self.admission.elsewhere = self.draining.elsewhere
+        self.bus.subscribe(SERVER_STATE, lambda _: self.membership.look())
         self.operations = Operations(database, self.bus, self.directory, self.hooks, reactor)
         self.registration = Registration(
             database, self.settings, self.hooks, reactor, rng, port=config.port, ca_folder=config.ca_folder
@@ -242,6 +260,7 @@ class Server(Service):
             self.fencing.start()
             await self.bereaved.start()
             self.direct_hosts.start()
+            await self.draining.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
@@ -263,14 +282,20 @@ class Server(Service):
     def _listen(self, port: int, factory: Any, interface: str) -> None:
         self._ports.append(self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=interface))
 
+    def hurry(self) -> None:
+        """Do not wait any longer for agents to move, if the service is stopping."""
+        self.draining.hurry()
+
     def stopService(self) -> Deferred[None]:
-        """Let every agent go, write what is left and leave the cluster."""
+        """Have the agents moved away, let go of those that are left, write what is left and leave the cluster."""
         super().stopService()  # type: ignore[no-untyped-call]  # as above
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         assert self._starting is not None
         await self._starting
+        await self.draining.before_stop()
+        self.draining.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         self.settings.stop()

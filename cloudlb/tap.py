@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,6 +60,25 @@ def makeService(options: Options) -> IService:
             reader=ThreadExecutor(reactor, READERS, "database reader"),
             reactor=reactor,
         )
-        return Server(reactor, config, database, random.SystemRandom(), failed=failed)
+        server = Server(
+            reactor,
+            config,
+            database,
+            random.SystemRandom(),
+            failed=failed,
+            # Not in the middle of what found out that it is time.
+            stop=lambda: reactor.callLater(0, reactor.stop),
+        )
     except (InvalidConfiguration, TlsConfigurationError, UnsupportedDatabase) as error:
         raise SystemExit(f"twistd: {error}") from None
+
+    def told_again(number: int, frame: object) -> None:
+        # The reactor, which is stopping, would not hear of it.
+        reactor.callFromThread(server.hurry)
+
+    def stopping() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, told_again)
+
+    reactor.addSystemEventTrigger("before", "shutdown", stopping)
+    return server

@@ -114,6 +114,8 @@ class Admission:
         self._sparse_log = SparseLog(clock, self.log)
         self.reported: Callable[[LinkAttache, Sequence[CommandInfo]], tuple[str, ...]] = lambda *_: ()
         """Takes what a ping tells of commands; says which of them the agent may forget."""
+        self.elsewhere: Callable[[], tuple[str, ...] | None] = lambda: None
+        """Servers to avoid, for agents that are to go to another one than this; None: this one takes agents."""
 
     def begin(self, link: LinkProtocol, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Take over a link whose agent has introduced itself."""
@@ -124,6 +126,13 @@ class Admission:
             answer = StartupAnswer(result=False, details=introduction.reason)
             guid = startups[0].guid or ""
             self._refusals.refuse(link, self._response(header, -1, [answer]), guid, introduction.reason)
+        elif link.channel.is_cloudlb and (avoid := self.elsewhere()) is not None:
+            self._sparse_log.info("{peer} is sent on: this server takes no agents", peer=link.peer_address)
+            busy = StartupAnswer(
+                result=False, details="the server takes no agents", retry_after=RETRY_AFTER, avoid_ms_list=avoid
+            )
+            link.send(self._response(header, -1, [busy]))
+            link.close()
         else:
             fits = introduction
             self._flapping.admit(link, fits.facts.guid, lambda: self._enter(link, header, fits))
@@ -162,6 +171,11 @@ class Admission:
         answer = StartupAnswer(host_id=0, host_name="", host_uuid="", ping_interval=attache.ping_interval)
         link.send(self._response(header, -1, [answer]))
         self._spawn(attache, self._admit(attache, introduction))
+
+    @property
+    def links(self) -> int:
+        """Links of agents, also of those that are being admitted and of those that have a newer session elsewhere."""
+        return len(self._attaches)
 
     async def stop(self) -> None:
         """Drop every agent, and return when all of them are gone and no admission is under way."""

@@ -104,6 +104,11 @@ class DirectHosts:
         settings.observe(self._follow)
         bus.subscribe(DIRECT, lambda _: self.wake())
 
+    @property
+    def running(self) -> int:
+        """Resources that run here, also of hosts that have a newer session elsewhere."""
+        return len(self._attaches)
+
     def start(self) -> None:
         """Begin to look."""
         self._running = True

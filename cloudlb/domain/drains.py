@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 
 from cloudlb.domain.balancing import Algorithm
-from cloudlb.domain.models import ServerId
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.models import HostId, ServerId
 
 
 class DrainEnd(Enum):
@@ -27,6 +28,14 @@ class DrainEnd(Enum):
     CANCELLED = "cancelled"
     STOPPED = "stopped"
     """The server ended in the middle of it."""
+
+
+@frozen
+class Whereabouts:
+    """Where a host's row says that it is."""
+
+    status: HostStatus
+    server_id: ServerId | None
 
 
 @frozen(kw_only=True)
@@ -60,3 +69,88 @@ class Drain:
     """Seconds until the last agent will have gone, as things look; None: unknown."""
     note: str | None = None
     """Why it does not go on, where it waits for something."""
+
+
+ARRIVES_WITHIN = 30.0
+"""Seconds that a host has to be Up on another server, once it is gone. A drain does not wait for it any longer, but
+counts it when it comes."""
+MOST_FAILED = 100
+"""Hosts at most of which a drain says why they failed."""
+
+
+@define
+class _Guest:
+    uuid: str
+    gone: float | None = None
+    """When it was missed first; None: it is here."""
+    arrived: bool = False
+    status: HostStatus = HostStatus.UP
+    """What its row said last, while it was missed."""
+
+
+class Tally:
+    """Of the hosts that a server had since its drain began: which are here, which have arrived, which are nowhere."""
+
+    def __init__(self) -> None:
+        self._guests: dict[HostId, _Guest] = {}
+
+    @property
+    def missing(self) -> list[HostId]:
+        """Hosts that are not here and of which it is not known that they are Up elsewhere."""
+        return [host for host, guest in self._guests.items() if guest.gone is not None and not guest.arrived]
+
+    def look(self, here: Mapping[HostId, str], now: float) -> None:
+        """Take the hosts that are here, by their numbers, with their uuids."""
+        for host, guest in self._guests.items():
+            if host not in here and guest.gone is None:
+                guest.gone = now
+        for host, uuid in here.items():
+            self._guests[host] = _Guest(uuid)
+
+    def learn(self, own: ServerId, found: Mapping[HostId, Whereabouts]) -> None:
+        """Take what the rows of the missing ones say; one that has no row, or was deleted, counts no more."""
+        for host in self.missing:
+            where = found.get(host)
+            if where is None or where.status is HostStatus.REMOVED:
+                del self._guests[host]
+                continue
+            self._guests[host].status = where.status
+            self._guests[host].arrived = where.status is HostStatus.UP and where.server_id != own
+
+    def is_over(self, now: float) -> bool:
+        """Whether none is here, and none is on its way any more."""
+        return all(
+            guest.arrived or (guest.gone is not None and guest.gone <= now - ARRIVES_WITHIN)
+            for guest in self._guests.values()
+        )
+
+    def counted(self, drain: Drain, *, jobs: int, stayed: Mapping[str, str], note: str | None, now: float) -> Drain:
+        """A drain that has started, with how far it is now.
+
+        Args:
+            drain: as it was.
+            jobs: that the server has.
+            stayed: why hosts are here that were asked to go, by uuid.
+            note: see Drain.
+            now: the time.
+        """
+        guests = self._guests.values()
+        moved = sum(guest.arrived for guest in guests)
+        left = sum(guest.gone is None for guest in guests)
+        lost = {
+            guest.uuid: f"it has gone, and is {guest.status.value}"
+            for guest in guests
+            if guest.gone is not None and not guest.arrived and guest.gone <= now - ARRIVES_WITHIN
+        }
+        elapsed = now - (drain.started or now)
+        to_come = len(guests) - moved - len(lost)
+        return evolve(
+            drain,
+            total=len(guests),
+            moved=moved,
+            left=left,
+            jobs=jobs,
+            failed=dict(list({**lost, **stayed}.items())[:MOST_FAILED]),
+            eta=round(to_come * elapsed / moved, 1) if moved else None,
+            note=note,
+        )

@@ -26,6 +26,8 @@ class StartupAnswer(Answer):
     retry_after: int | None = None
     """Ours, and for agents of ours only: a false result is then no refusal for good but "busy", and these are the
     seconds after which the agent is welcome to come again."""
+    avoid_ms_list: tuple[str, ...] = ()
+    """Ours, with ``retry_after``: servers that are not to be tried for now; one that takes no agents names itself."""
 
 
 @frozen(kw_only=True)

@@ -106,6 +106,7 @@ class ServerProcess:
             random.Random(world.rng.random()),
             channel_factory=lambda: PlainChannel(server_side=True),
             failed=lambda: world.clock.callLater(0, self._end_of, self.machine),
+            stop=lambda: world.clock.callLater(0, self._stop),
             threads=lambda name: InlineThreads(),
             new_uuid=world.new_uuid,
         )
@@ -155,6 +156,11 @@ class ServerProcess:
         """The attache that speaks for a host here, if this server believes that one does."""
         found = next((attache for attache in self.service.directory if attache.host.id == host_id), None)
         return found if found is not None and found.owns_host else None
+
+    def _stop(self) -> None:
+        """End in good order, as the process was asked to by a call."""
+        machine = self.machine
+        maybeDeferred(self.service.stopService).addCallback(lambda _: self._world.network.kill(machine))
 
     def _end_of(self, machine: Machine) -> None:
         """Like a process that could not start."""
@@ -388,6 +394,9 @@ class World:
     def _stop(self, process: ServerProcess | AgentProcess) -> None:
         stopping = maybeDeferred(process.service.stopService)
         self.advance(10)
+        while not stopping.called and process.machine.getDelayedCalls():
+            # A server is emptied first.
+            self.advance(1)
         result_of(stopping)
         assert not process.machine.getDelayedCalls(), process.machine.getDelayedCalls()
         self.network.kill(process.machine)
