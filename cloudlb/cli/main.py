@@ -11,6 +11,7 @@ from cloudlb._version import __version__
 
 COMMANDS: Mapping[str, str] = {
     "init": "cloudlb.cli.init:init",
+    "upgrade": "cloudlb.cli.upgrade:upgrade",
     "run": "cloudlb.cli.run:run",
     "demo": "cloudlb.cli.demo:demo",
     "agents": "cloudlb.cli.agents:agents",

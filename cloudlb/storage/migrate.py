@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from attrs import frozen
 from sqlalchemy import Connection
 
 from cloudlb.storage.backend import troubles_named
@@ -18,7 +19,18 @@ class SchemaMismatch(Exception):
     """The database's schema is older or newer than the program's; the message names both and the remedy."""
 
 
-def upgrade(url: str) -> None:
+@frozen
+class Upgrade:
+    """The way of a database from one revision to another."""
+
+    before: str | None
+    """None: it has no schema."""
+    after: str
+    steps: tuple[str, ...]
+    """What the migrations are for, in their order; empty if the database is up to date."""
+
+
+def upgrade(url: str) -> Upgrade:
     """Run the migrations that a database lacks, all of them or none; make SQLite's file if there is none.
 
     Raises:
@@ -33,11 +45,20 @@ def upgrade(url: str) -> None:
     try:
         with troubles_named(backend), engine.begin() as connection:
             backend.lock_schema(connection)
-            script = ScriptDirectory.from_config(config := _config(connection))
-            found = current_revision(connection)
-            if found is not None and found not in {revision.revision for revision in script.walk_revisions()}:
-                raise _mismatch(found, script)
-            command.upgrade(config, "head")
+            missing = _missing(connection)
+            command.upgrade(_config(connection), "head")
+            return missing
+    finally:
+        engine.dispose()
+
+
+def preview(url: str) -> Upgrade:
+    """What :func:`upgrade` would do; changes nothing, and fails like it where there is no file."""
+    backend = find_backend(url)
+    engine = backend.open(connections=1, writing=False)
+    try:
+        with troubles_named(backend), engine.begin() as connection:
+            return _missing(connection)
     finally:
         engine.dispose()
 
@@ -59,6 +80,17 @@ def check_revision(connection: Connection) -> None:
         raise _mismatch(found, script)
 
 
+def _missing(connection: Connection) -> Upgrade:
+    script = ScriptDirectory.from_config(_config(connection))
+    found, head = current_revision(connection), script.get_current_head()
+    assert head is not None
+    known = [revision.revision for revision in script.walk_revisions()]
+    if found is not None and found not in known:
+        raise _mismatch(found, script)
+    steps = [revision.doc for revision in script.iterate_revisions(head, found or "base")]
+    return Upgrade(found, head, tuple(reversed(steps)))
+
+
 def _config(connection: Connection) -> Config:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
@@ -66,12 +98,14 @@ def _config(connection: Connection) -> Config:
 
 
 def _mismatch(found: str | None, script: ScriptDirectory) -> SchemaMismatch:
-    """Word the two cases: the program is ahead, or it is behind."""
-    wanted = script.get_current_head()
-    if found is None or found in {revision.revision for revision in script.walk_revisions()}:
-        remedy = "run `cloudlb init` on its folder to upgrade it"
+    """Word the cases: there is no schema, the program is ahead, or it is behind."""
+    if found is None:
+        remedy = "run `cloudlb init` to make it"
+    elif found in {revision.revision for revision in script.walk_revisions()}:
+        remedy = "run `cloudlb upgrade` to bring it there; servers of the version before go on meanwhile"
     else:
-        remedy = "it was upgraded by a newer cloudlb; install that one, then run `cloudlb init` on its folder"
+        remedy = "it was upgraded by a newer cloudlb; install that one here"
     return SchemaMismatch(
-        f"the database's schema has revision {found or 'none'}, this program needs {wanted}: {remedy}"
+        f"the database's schema has revision {found or 'none'}, this program needs {script.get_current_head()}: "
+        f"{remedy}"
     )

@@ -131,7 +131,7 @@ class Upgrades(SynchronousTestCase):
         upgrade(self.url)
         self.execute("UPDATE alembic_version SET version_num = '9999'")
         for start in (lambda: now(_database(self.url).start()), lambda: upgrade(self.url)):
-            with self.assertRaisesRegex(SchemaMismatch, "revision 9999, this program needs 0005.*newer.*cloudlb init"):
+            with self.assertRaisesRegex(SchemaMismatch, "revision 9999, this program needs 0005.*newer cloudlb"):
                 start()
         self.assertEqual(self.execute("SELECT version_num FROM alembic_version"), [("9999",)])
 

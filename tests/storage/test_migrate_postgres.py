@@ -86,7 +86,7 @@ class Upgrades(SynchronousTestCase):
         upgrade(self.url)
         engine().execute(self.name, "UPDATE alembic_version SET version_num = '9999'")
         for start in (lambda: now(self.database().start()), lambda: upgrade(self.url)):
-            with self.assertRaisesRegex(SchemaMismatch, "revision 9999.*newer.*cloudlb init"):
+            with self.assertRaisesRegex(SchemaMismatch, "revision 9999.*newer cloudlb"):
                 start()
 
     def test_no_database(self) -> None:
