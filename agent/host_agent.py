@@ -27,6 +27,7 @@ from agent.session import MAX_MESSAGE, PING_INTERVAL, Session
 from agent.session_owner import Phase
 from cloudlb import __version__
 from cloudlb.domain.host_list import HostList
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
@@ -100,7 +101,7 @@ class HostAgent:
         self._host_id = NOBODY
         self._move: Move | None = None
         self._needs_tls12: set[str] = set()
-        self._sessions: set[Session] = set()
+        self._sessions = InOrder[Session]()
         # What a server can have the agent do as often as it likes.
         self._new_lists, self._moves_asked_for, self._moves_in_vain = (SparseLog(reactor, self._log) for _ in range(3))
         self._stopped: Deferred[None] | None = None

@@ -49,6 +49,7 @@ from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.ports import Refused, StoreUnavailable
 from cloudlb.net.certificate_names import certificate_end
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
@@ -109,8 +110,8 @@ class Admission:
         self._clock = clock
         self._rng = rng
         self._max_message = max_message
-        self._attaches: set[LinkAttache] = set()
-        self._under_way: set[Deferred[None]] = set()
+        self._attaches = InOrder[LinkAttache]()
+        self._under_way = InOrder[Deferred[None]]()
         self._sparse_log = SparseLog(clock, self.log)
         self.reported: Callable[[LinkAttache, Sequence[CommandInfo]], tuple[str, ...]] = lambda *_: ()
         """Takes what a ping tells of commands; says which of them the agent may forget."""

@@ -41,6 +41,7 @@ from cloudlb.agents.sender import Sender
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import AmbiguousName, Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, BodyError, Command, Opaque, fields_of, read_content
 
@@ -91,8 +92,8 @@ class CommandJobs:
         """Set when the server has joined its cluster."""
         self._waiting_bytes = 0
         self._held: set[str] = set()
-        self._tasks: set[Deferred[None]] = set()
-        self._waits: set[Deferred[Any]] = set()
+        self._tasks = InOrder[Deferred[None]]()
+        self._waits = InOrder[Deferred[Any]]()
         self._stopping = False
         self._orders: Batch[Order, Job | Exception] = Batch(self._record, _BATCH)
         self._strays: Batch[_Stray, bool] = Batch(self._follow, _BATCH)

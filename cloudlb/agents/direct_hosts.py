@@ -43,6 +43,7 @@ from cloudlb.domain.ports import Admission, Bus, Refused, Store, StoreUnavailabl
 from cloudlb.domain.records import Level
 from cloudlb.domain.resource_state import ResourceState
 from cloudlb.domain.server_state import ServerState
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 from cloudlb.resource.threads import Threads
@@ -91,7 +92,7 @@ class DirectHosts:
         self._clock = clock
         self._loader = Loader(clock, threads)
         self._attach = attach
-        self._attaches: set[Attache] = set()
+        self._attaches = InOrder[Attache]()
         self._loading: dict[HostId, Deferred[None]] = {}
         self._reasons: dict[HostId, str] = {}
         """Why hosts could not be loaded the last time."""

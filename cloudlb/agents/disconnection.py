@@ -28,6 +28,7 @@ from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import Host, HostId, Session, Transition
 from cloudlb.domain.ports import Store, StoreUnavailable
 from cloudlb.domain.records import Investigation, Verdict
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.spawn import spawn
 
 GRACE = 1.0
@@ -66,7 +67,7 @@ class Disconnection:
         self._losses = Losses(statuses, clock)
         self._decided: dict[Attache, FirstStep] = {}
         self._investigated: set[tuple[HostId, Session]] = set()
-        self._under_way: set[Deferred[None]] = set()
+        self._under_way = InOrder[Deferred[None]]()
         self._stopping = False
         self._ended: Callable[[Attache], object] = lambda _: None
         self.liveness = Liveness(store, settings, clock, self.late)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from cloudlb.config import ServerConfig
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.handshakes import Handshakes
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
@@ -114,7 +115,7 @@ class Listener(ServerFactory):
         self.begin = begin
         self.half_open = half_open
         self.sparse_log = SparseLog(clock, self.log)
-        self.newcomers: set[LinkProtocol] = set()
+        self.newcomers = InOrder[LinkProtocol]()
         self._handshakes = Handshakes(clock)
         self._channel_factory = channel_factory
 

@@ -34,6 +34,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.ports import Bus
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.spawn import spawn
 
 __all__ = ["MoveEnd", "Moves"]
@@ -81,7 +82,7 @@ class Moves:
         self._timer: IDelayedCall | None = None
         self._stayed: WeakKeyDictionary[Attache, tuple[str, float]] = WeakKeyDictionary()
         """Where it was to go, and when it may be asked again."""
-        self._under_way: set[Deferred[None]] = set()
+        self._under_way = InOrder[Deferred[None]]()
         self._stopped = False
         self.server_id = ServerId(0)
         """Set when the server has joined its cluster."""

@@ -24,6 +24,7 @@ from cloudlb.agents.sender import Sender
 from cloudlb.domain.models import Host, HostId, ServerId
 from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
+from cloudlb.net.in_order import InOrder
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import (
     Answer,
@@ -69,7 +70,7 @@ class Probes:
         self._clock = clock
         self._new_uuid = new_uuid
         self._waiting: dict[str, Deferred[Answers]] = {}
-        self._under_way: set[Deferred[None]] = set()
+        self._under_way = InOrder[Deferred[None]]()
         self._messages: Batch[_Message, None] = Batch(self._publish, _BATCH)
         self.server_id = ServerId(0)
         """Set when the server has joined its cluster."""

@@ -50,6 +50,7 @@ class ApiSite(Site):
     """A site whose log tells of calls that were refused or failed, never of their queries."""
 
     _log = Logger()
+    noisy = False
 
     def __init__(self, root: IResource, clock: IReactorTime) -> None:
         # The API reads posted forms itself, strictly.
