@@ -53,7 +53,9 @@ from cloudlb.cluster.emptying import Emptying
 from cloudlb.cluster.fencing import Fencing
 from cloudlb.cluster.membership import SERVER_STATE, Membership
 from cloudlb.cluster.orphans import Orphans
+from cloudlb.cluster.plan_parts import PlanParts
 from cloudlb.cluster.pruning import Pruning
+from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
@@ -204,7 +206,12 @@ class Server(Service):
         self.registration = Registration(
             database, self.settings, self.hooks, reactor, rng, port=config.port, ca_folder=config.ca_folder
         )
+        self.plan_parts = PlanParts(
+            database, self.bus, self.membership, self.directory, self.lists, self.moves, reactor
+        )
+        self.rebalancer = Rebalancer(database, self.bus, self.settings, self.membership, reactor, new_uuid)
         self.server_orders = ServerOrders(database, reactor)
+        self.server_orders.rebalancer = self.rebalancer
         if channel_factory is None:
             identity = Identity(
                 ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key
@@ -219,6 +226,7 @@ class Server(Service):
                 resource_states=self.resource_states,
                 command_jobs=self.command_jobs,
                 server_orders=self.server_orders,
+                rebalancer=self.rebalancer,
                 membership=self.membership,
                 clock=reactor,
             )
@@ -243,7 +251,7 @@ class Server(Service):
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
             self.registration.server_id = self.direct_hosts.server_id = self.moves.server_id = own
-            self.resource_states.server_id = self.maintenance.server_id = own
+            self.resource_states.server_id = self.maintenance.server_id = self.plan_parts.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
             self.command_jobs.server_id = self.probes.server_id = self.second_looks.server_id = own
             await self.settings.load()
@@ -257,6 +265,7 @@ class Server(Service):
             self.overdue.start()
             self.second_looks.start()
             self.pruning.start()
+            self.rebalancer.start()
             self.fencing.start()
             await self.bereaved.start()
             self.direct_hosts.start()
@@ -300,6 +309,8 @@ class Server(Service):
             await maybeDeferred(port.stopListening)
         self.settings.stop()
         self.lists.stop()
+        self.rebalancer.stop()
+        self.plan_parts.stop()
         self.moves.stop()
         self.maintenance.stop()
         self.overdue.stop()

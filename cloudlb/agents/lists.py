@@ -23,7 +23,7 @@ from cloudlb.agents.errors import CommandError
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.moves import MoveEnd, Moves
-from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
+from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current, only_joined
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId, ZoneId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
@@ -173,8 +173,11 @@ class Lists:
         return differs
 
     async def _send(self, attache: LinkAttache, orders: Orders) -> None:
+        settings, held = self._settings.current, attache.held
         if await self._setup(attache, orders.wanted, orders.interval):
-            attache.move_due |= orders.send_list
+            # To a server that has joined as many go as even the cluster out, which is not decided here.
+            joined = settings.rebalances and held is not None and only_joined(held, orders.wanted)
+            attache.move_due |= orders.send_list and not joined
             self.check(attache)
 
     def _move(self, attache: LinkAttache) -> None:

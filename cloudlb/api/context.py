@@ -64,6 +64,12 @@ class OwnServer(Protocol):
     def state(self) -> ServerState: ...
 
 
+class Rebalances(Protocol):
+    """Evening out how many hosts each server has; Rebalancer of cloudlb.cluster."""
+
+    async def request(self, account_id: int) -> Job: ...
+
+
 @frozen(kw_only=True)
 class ApiContext:
     """The server behind the API."""
@@ -75,5 +81,6 @@ class ApiContext:
     resource_states: HostStates
     command_jobs: JobStarts
     server_orders: ServerOrders
+    rebalancer: Rebalances
     membership: OwnServer
     clock: IReactorTime

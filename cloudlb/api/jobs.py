@@ -76,7 +76,8 @@ async def _query_async_job_result(call: Call, arguments: QueryAsyncJobResult) ->
 
 def _result(txn: Transaction, job: Job) -> dict[str, Any] | None:
     if job.status is JobStatus.RUNNING:
-        return None
+        # How far it is, of those that tell.
+        return dict(job.result) or None
     if job.status is JobStatus.SUCCEEDED and "host_id" in job.result:
         # The job keeps which host it was, and shows it as it is now.
         host = txn.hosts.get(HostId(job.result["host_id"]))

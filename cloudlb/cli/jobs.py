@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import click
 
@@ -29,11 +30,14 @@ class JobFailed(click.ClickException):
         self.result = result
 
 
-def wait_for_job(client: Client, job: str, waiting: str) -> Row:
+def wait_for_job(
+    client: Client, job: str, waiting: str, progress: Callable[[Row], object] = lambda result: None
+) -> Row:
     """Wait until a job has ended; its result.
 
     A job that has failed ends the command with the reason, and status 1. Every now and then a line on stderr says what
-    is waited for: ``waiting``, as in "agent-1 has not answered".
+    is waited for: ``waiting``, as in "agent-1 has not answered". ``progress`` is given what a job that tells how far it
+    is has told.
 
     Raises:
         JobFailed: the job has failed.
@@ -58,6 +62,8 @@ def wait_for_job(client: Client, job: str, waiting: str) -> Row:
                 heard = time.monotonic()
                 if state["jobstatus"]:
                     return _result(state)
+                if "jobresult" in state:
+                    progress(state["jobresult"])
             time.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE)
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "add-host": "cloudlb.cli.add_host:add_host",
     "servers": "cloudlb.cli.servers:servers",
     "plan": "cloudlb.cli.plan:plan",
+    "rebalance": "cloudlb.cli.rebalance:rebalance",
     "send": "cloudlb.cli.send:send",
     "maintenance": "cloudlb.cli.maintenance:maintenance",
     "events": "cloudlb.cli.events:events",

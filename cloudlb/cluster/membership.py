@@ -82,6 +82,17 @@ class Membership:
         now = self._clock.seconds()
         return now - self._last_written <= self._threshold / 2 and now - self._steady_since > self._threshold
 
+    @property
+    def first(self) -> bool:
+        """Whether no server that lives has a lower id, as of the last look: what one server alone is to do is its."""
+        own = self.own.id
+        return not any(server_id < own and self.lives(server_id) for server_id in self._views)
+
+    def lives(self, server_id: ServerId) -> bool:
+        """Tell whether a server lived at the last look, whatever it was about to do."""
+        view = self._views.get(server_id)
+        return view is not None and view.state is not ServerState.DOWN
+
     def observe(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called whenever a server comes up, for the first time too, or goes down."""
         self._observers.append(changed)

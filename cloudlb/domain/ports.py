@@ -213,6 +213,10 @@ class JobRows(Protocol):
         """Drop jobs that ended before a time, at most ``limit``; say how many."""
         ...
 
+    def tell(self, uuid: str, result: Mapping[str, Any]) -> bool:
+        """Write how far a running job is, in the shape of its result; False if it has ended or does not exist."""
+        ...
+
     def finish(self, uuid: str, status: JobStatus, result_code: int, result: Mapping[str, Any], now: float) -> bool:
         """End a running job; False if it had ended or does not exist: a job ends once."""
         ...

@@ -63,6 +63,7 @@ EVENT_TYPES = (
     "MS.SHUTDOWN.CANCEL",
     "MS.SHUTDOWN",
     "MANAGEMENT.SERVER.REMOVE",
+    "AGENTS.REBALANCE",
 )
 """What events are about."""
 

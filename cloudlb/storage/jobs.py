@@ -28,7 +28,7 @@ _ASSIGN = (
     .where(async_job.c.uuid == bindparam("of_uuid"), async_job.c.server_id == bindparam("of_server"), _RUNS)
     .values(server_id=bindparam("to_server"))
 )
-_FINISH = update(async_job).where(async_job.c.uuid == bindparam("of_uuid"), _RUNS)
+_STILL_RUNNING = update(async_job).where(async_job.c.uuid == bindparam("of_uuid"), _RUNS)
 # Of thousands of jobs the arguments would be too much.
 _RUNNING = select(*_ALL_BUT_ARGUMENTS, _CLASS).where(_RUNS).order_by(async_job.c.id)
 _OF_SERVERS = _RUNNING.where(async_job.c.server_id.in_(bindparam("of_servers", expanding=True))).limit(
@@ -107,6 +107,10 @@ class JobTable:
         """Jobs of a host that have not ended."""
         return self._several(_ON_HOST, {"of_host": host_id})
 
+    def tell(self, uuid: str, result: Mapping[str, Any]) -> bool:
+        """Write how far a job is."""
+        return self._connection.execute(_STILL_RUNNING, {"of_uuid": uuid, "result": dict(result)}).rowcount == 1
+
     def finish(self, uuid: str, status: JobStatus, result_code: int, result: Mapping[str, Any], now: float) -> bool:
         """End a job once."""
         values = {
@@ -116,7 +120,7 @@ class JobTable:
             "result": dict(result),
             "completed": now,
         }
-        return self._connection.execute(_FINISH, values).rowcount == 1
+        return self._connection.execute(_STILL_RUNNING, values).rowcount == 1
 
     def get(self, uuid: str) -> Job | None:
         """A job by its uuid."""

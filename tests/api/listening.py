@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -23,6 +24,7 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
+from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, HostFacts, StatusChange
@@ -64,6 +66,7 @@ class ListeningTestCase(TestCase):
             resource_states=resource_states,
             command_jobs=command_jobs,
             server_orders=ServerOrders(database, clock),
+            rebalancer=Rebalancer(database, bus, settings, membership, clock, uuid4),
             membership=membership,
             clock=clock,
         )

@@ -37,6 +37,7 @@ COMMANDS = {
     "prepareHostForMaintenance",
     "queryAsyncJobResult",
     "readyForShutdown",
+    "rebalanceAgents",
     "reconnectHost",
     "removeManagementServer",
     "resetConfiguration",
@@ -52,6 +53,7 @@ ASYNCHRONOUS = {
     "declareHostAsDegraded",
     "disableOutOfBandManagementForHost",
     "prepareHostForMaintenance",
+    "rebalanceAgents",
     "reconnectHost",
     "sendCommand",
 }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 from attrs import frozen
@@ -32,6 +33,7 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
+from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Account, Host, HostFacts, HostId, ServerId, StatusChange
@@ -120,6 +122,7 @@ class ApiTestCase(SynchronousTestCase):
         resource_states = ResourceStates(database, bus, settings, directory, self.clock)
         sender = Sender(directory, settings, Hooks(), self.clock)
         command_jobs = CommandJobs(database, bus, directory, sender, self.clock)
+        self.rebalancer = Rebalancer(database, bus, settings, self.membership, self.clock, uuid4)
         self.context = ApiContext(
             store=database,
             settings=settings,
@@ -128,6 +131,7 @@ class ApiTestCase(SynchronousTestCase):
             resource_states=resource_states,
             command_jobs=command_jobs,
             server_orders=ServerOrders(database, self.clock),
+            rebalancer=self.rebalancer,
             membership=self.membership,
             clock=self.clock,
         )

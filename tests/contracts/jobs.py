@@ -67,6 +67,24 @@ class JobRowsContract(StoreContract):
         self.assertEqual((ended.status, ended.result, ended.completed), (JobStatus.SUCCEEDED, result, 11.0))
         self.assertEqual(self.look(lambda txn: txn.jobs.get(other.uuid)), other)
 
+    def test_tell(self) -> None:
+        """How far a running job is replaces what was said before, and says nothing of one that has ended."""
+        job, other = self.start(), self.start()
+
+        def tell(uuid: str, result: dict[str, Any]) -> bool:
+            return self.write(lambda txn: txn.jobs.tell(uuid, result))
+
+        self.assertTrue(tell(job.uuid, {"left": 2}))
+        self.assertTrue(tell(job.uuid, {"left": 1}))
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(job.uuid)), evolve(job, result={"left": 1}))
+        self.assertEqual(self.look(lambda txn: txn.jobs.get(other.uuid)), other)
+        self.end(job)
+        self.assertFalse(tell(job.uuid, {"left": 0}))
+        self.assertFalse(tell("none", {}))
+        ended = self.look(lambda txn: txn.jobs.get(job.uuid))
+        assert ended is not None
+        self.assertEqual(ended.result, {})
+
     def test_key(self) -> None:
         """The same call of an account is the same job, whatever became of it; another account's key is another."""
         call = {"key": "k", "host_id": HostId(3), "deadline": 99.0, "arguments": {"b": [1], "a": "s3cr3t"}}
