@@ -96,8 +96,12 @@ class Draining:
         """The one that this server is at."""
         self._closed: float | None = None
         """When the links that were left were closed."""
-        self._looking, self._again = False, False
+        self._due = False
+        """Something has happened that was not looked at yet."""
+        self._looking = False
         self._running, self._stopping = False, False
+        self._awaited = 0
+        """The drain after whose end the stop goes on."""
         self._over: Deferred[None] | None = None
         """Fired when the stop may go on."""
         self._told = float("-inf")
@@ -134,9 +138,8 @@ class Draining:
 
     def wake(self) -> None:
         """Look now."""
-        if self._looking:
-            self._again = True
-        elif self._running:
+        self._due = True
+        if self._running and not self._looking:
             spawn(self._look(), self.log, "look at the drain")
 
     # The stop.
@@ -144,7 +147,7 @@ class Draining:
     async def before_stop(self) -> None:
         """Have the agents moved away before the server stops, while that is of use and there is time. Never fails."""
         self._stopping = True
-        if not self._running or self._membership.cut_off:
+        if not self._running or self._membership.cut_off or self._membership.superseded:
             return
         seconds = self._settings.current.stop_timeout
         try:
@@ -152,7 +155,8 @@ class Draining:
         except (StoreUnavailable, DeferredTimeout) as error:
             self.log.info("stopping at once: the database is away ({error})", error=error)
             return
-        if ordered:
+        if ordered is not None:
+            self._awaited = ordered.number
             self.log.info("told to stop: the agents have {seconds} s to move to other servers", seconds=seconds)
             self._over = Deferred()
             deadline = self._clock.callLater(seconds + 2 * TICK, self.hurry)
@@ -160,6 +164,17 @@ class Draining:
             await self._over
             if deadline.active():
                 deadline.cancel()
+            await self._give_up(ordered)
+
+    async def _give_up(self, ordered: Drain) -> None:
+        """Say of a drain that is not over that it was ended by the stop."""
+        drain = self._drain
+        if drain is not None and drain.number == ordered.number:
+            work = self._write(_ended(drain, DrainEnd.STOPPED, self._clock.seconds()))
+            try:
+                await Deferred.fromCoroutine(work).addTimeout(ORDER_TIMEOUT, self._clock)
+            except (StoreUnavailable, DeferredTimeout) as error:
+                self.log.info("the drain's end is written at the next start: {error}", error=error)
 
     def hurry(self) -> None:
         """Stop now, whoever is left."""
@@ -167,12 +182,12 @@ class Draining:
         if over is not None:
             over.callback(None)
 
-    async def _order_stop(self, seconds: float) -> bool:
-        """Say that this server is about to stop; whether it is to be emptied first."""
+    async def _order_stop(self, seconds: float) -> Drain | None:
+        """Say that this server is about to stop; how it is to be emptied first, if it is."""
         own, now = self._membership.own.id, self._clock.seconds()
         here = bool(len(self._directory) or self._links())
 
-        def work(txn: Transaction) -> bool:
+        def work(txn: Transaction) -> Drain | None:
             servers, settings, before = txn.servers.all(), txn.settings.load(), txn.drains.get(own)
             recorded = next((server.recorded for server in servers if server.id == own), ServerState.UP)
             if recorded in _STOPPABLE:
@@ -181,13 +196,13 @@ class Draining:
             # After a triggerShutdown all was done that could be.
             useful = here and seconds > 0 and (recorded is not ServerState.SHUTTING_DOWN or under_way)
             useful = useful and any(_takes(server, settings.servers) for server in servers if server.id != own)
+            txn.bus.publish(SERVER_STATE, {"server_id": own}, now)
             if useful:
                 algorithm = before.algorithm if before is not None and under_way else None
-                txn.drains.put(Drain(server_id=own, timeout=seconds, algorithm=algorithm))
-            elif before is not None:
+                return txn.drains.put(Drain(server_id=own, timeout=seconds, algorithm=algorithm))
+            if before is not None:
                 txn.drains.progress(_ended(before, DrainEnd.STOPPED, now))
-            txn.bus.publish(SERVER_STATE, {"server_id": own}, now)
-            return useful
+            return None
 
         return await self._store.run(work)
 
@@ -199,21 +214,22 @@ class Draining:
 
     async def _tick(self) -> None:
         idle = self._membership.state is ServerState.UP or not (len(self._directory) or self._links())
-        if self._drain is not None or not idle:
+        if self._due or self._drain is not None or not idle:
             await self._look()
 
     async def _look(self) -> None:
         if self._looking:
             return
-        self._looking = True
+        self._looking, self._due = True, False
         try:
             await self._step()
         except StoreUnavailable as error:
             self.log.warn("cannot look how far the drain is: {error}", error=error)
+            self._due = True
+            return
         finally:
             self._looking = False
-        if self._again and self._running:
-            self._again = False
+        if self._due:
             self.wake()
 
     async def _step(self) -> None:
@@ -245,6 +261,7 @@ class Draining:
         if self._drain is not None:
             self._drain = None
             self._emptying.rest()
+        if drain is not None and drain.number == self._awaited:
             self.hurry()
         if state is ServerState.SHUTTING_DOWN:
             if not self._stopping:
@@ -259,11 +276,9 @@ class Draining:
     async def _carry_on(self, ordered: Drain, found: _Found, now: float) -> None:
         if self._drain is None or self._drain.number != ordered.number:
             self._begin(now)
-        drain = ordered if ordered.started is not None else evolve(ordered, started=now)
-        self._drain = drain
         possible = self._emptying.possible
-        drain = self._tally.counted(
-            drain,
+        self._drain = drain = self._tally.counted(
+            ordered if ordered.started is not None else evolve(ordered, started=now),
             jobs=found.jobs,
             stayed=self._emptying.failed,
             note=None if possible else NOWHERE,

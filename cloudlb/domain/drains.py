@@ -136,21 +136,22 @@ class Tally:
         """
         guests = self._guests.values()
         moved = sum(guest.arrived for guest in guests)
-        left = sum(guest.gone is None for guest in guests)
+        left = [guest.uuid for guest in guests if guest.gone is None]
         lost = {
             guest.uuid: f"it has gone, and is {guest.status.value}"
             for guest in guests
             if guest.gone is not None and not guest.arrived and guest.gone <= now - ARRIVES_WITHIN
         }
+        failed = {**lost, **{uuid: stayed[uuid] for uuid in left if uuid in stayed}}
         elapsed = now - (drain.started or now)
         to_come = len(guests) - moved - len(lost)
         return evolve(
             drain,
             total=len(guests),
             moved=moved,
-            left=left,
+            left=len(left),
             jobs=jobs,
-            failed=dict(list({**lost, **stayed}.items())[:MOST_FAILED]),
+            failed=dict(list(failed.items())[:MOST_FAILED]),
             eta=round(to_come * elapsed / moved, 1) if moved else None,
             note=note,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.drains import Drain
@@ -13,6 +15,7 @@ from cloudlb.domain.models import Server
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.server_state import ServerState
+from cloudlb.wire import LOGGING_CONTEXT, CheckHealthCommand
 from tests.support.world import AgentProcess, ServerProcess, World
 
 
@@ -27,6 +30,49 @@ class DrainCase(SynchronousTestCase):
         self.third = others[0] if others else None
         self.mark = self.last_event()
         return self.world
+
+    def build_with_commands(self, **options: Any) -> World:
+        """Start one whose hosts take half a second for a command, and note which ones they carry out."""
+        self.record = Path(self.mktemp()).absolute()
+        self.sent: dict[str, object] = {}
+        return self.build(properties=f"simulator.delay=0.5\nsimulator.record={self.record}\n", **options)
+
+    def send(self, *servers: ServerProcess) -> None:
+        """Have servers send a command to every host."""
+        for server in servers or self.world.running_servers:
+            for agent in self.world.agents.values():
+                mark = f"sent-{len(self.sent)}"
+                self.sent[mark] = None
+                command = CheckHealthCommand(context_map={LOGGING_CONTEXT: mark})
+                sent = server.service.sender.send(self.world.row(agent).id, [command], timeout=30)
+                sent.addBoth(lambda end, mark=mark: self.sent.__setitem__(mark, end))
+
+    def assert_answered(self) -> None:
+        """Each command that was sent has its answer, and was carried out once."""
+        self.world.advance(31)
+        ends = Counter(
+            "never ended" if end is None else repr(end.value) if isinstance(end, Failure) else "answered"
+            for end in self.sent.values()
+        )
+        self.assertEqual(ends, {"answered": len(self.sent)})
+        carried_out = Counter(line.split()[1] for line in self.record.read_text().splitlines())
+        self.assertEqual(carried_out, dict.fromkeys(self.sent, 1))
+
+    def stop(self, *servers: ServerProcess, limit: float = 40.0) -> float:
+        """Tell servers to stop (SIGTERM), all at the same time; seconds until the last one has ended."""
+        began = self.world.clock.seconds()
+        stopping = {server: maybeDeferred(server.service.stopService) for server in servers}
+        while not all(stop.called for stop in stopping.values()):
+            self.assertLess(self.world.clock.seconds(), began + limit, "servers do not stop")
+            self.world.advance(0.05)
+            for server, stop in stopping.items():
+                if stop.called and server.alive:
+                    self.successResultOf(stop)
+                    self.world.network.kill(server.machine)
+        for server in servers:
+            if server.alive:
+                self.world.network.kill(server.machine)
+        return self.world.clock.seconds() - began
 
     def order(self, call: str, server: ServerProcess, *, asked: ServerProcess | None = None, **options: Any) -> None:
         """Have a server do something, by a call on another one, or on any."""
