@@ -51,10 +51,14 @@ from cloudlb.cluster.bereaved import Bereaved
 from cloudlb.cluster.draining import Draining
 from cloudlb.cluster.emptying import Emptying
 from cloudlb.cluster.fencing import Fencing
+from cloudlb.cluster.forwarding import Forwarding
 from cloudlb.cluster.membership import SERVER_STATE, Membership
 from cloudlb.cluster.orphans import Orphans
+from cloudlb.cluster.peer_links import PeerLinks
+from cloudlb.cluster.peer_trust import PeerTrust, TlsTrust
 from cloudlb.cluster.plan_parts import PlanParts
 from cloudlb.cluster.pruning import Pruning
+from cloudlb.cluster.relays import Relays
 from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
@@ -101,6 +105,7 @@ class Server(Service):
         database: Database,
         rng: random.Random,
         channel_factory: Callable[[], Channel] | None = None,
+        trust: PeerTrust | None = None,
         failed: Callable[[], object] = lambda: None,
         stop: Callable[[], object] = lambda: None,
         threads: Callable[[str], Threads] | None = None,
@@ -111,6 +116,7 @@ class Server(Service):
         Args:
             reactor: IReactorTime and IReactorTCP.
             channel_factory: what encrypts accepted connections, TLS by the configuration's files if None.
+            trust: links to other servers, by the same files if None.
             failed: called when the server could not start.
             stop: called when the process is to end in good order, by a call of the API.
             threads: makes those of a direct host's resource, given a name; real ones if None.
@@ -212,11 +218,20 @@ class Server(Service):
         self.rebalancer = Rebalancer(database, self.bus, self.settings, self.membership, reactor, new_uuid)
         self.server_orders = ServerOrders(database, reactor)
         self.server_orders.rebalancer = self.rebalancer
-        if channel_factory is None:
-            identity = Identity(
-                ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key
-            )
-            channel_factory = TlsChannels(identity, self.settings)
+        identity = Identity(ca=config.ca_certificate, certificate=config.certificate, private_key=config.private_key)
+        channel_factory = channel_factory or TlsChannels(identity, self.settings)
+        trust = trust or TlsTrust(identity)
+        self.peer_links = PeerLinks(
+            self.membership,
+            trust,
+            reactor,
+            rng,
+            handshake_timeout=config.handshake_timeout,
+            max_message=config.max_message,
+        )
+        self.forwarding = Forwarding(database, self.directory, self.peer_links, reactor, max_message=config.max_message)
+        self.sender.router = self.forwarding
+        self.relays = Relays(self.membership, self.directory, trust, reactor, max_message=config.max_message)
         self.site = api_site(
             ApiContext(
                 store=database,
@@ -231,7 +246,7 @@ class Server(Service):
                 clock=reactor,
             )
         )
-        self.listener = Listener(config, reactor, channel_factory, self.admission.begin, half_open)
+        self.listener = Listener(config, reactor, channel_factory, self.admission.begin, half_open, self.relays.begin)
         self._reactor = reactor
         self._failed = failed
         self._ports: list[IListeningPort] = []
@@ -326,6 +341,9 @@ class Server(Service):
         await self.admission.stop()
         await self._try("write how commands ended", self.command_jobs.stop())
         self.sender.stop()
+        self.forwarding.stop()
+        self.peer_links.stop()
+        self.relays.stop()
         await self._try("write who was refused", self.refusals.stop())
         await self._try("write the hosts that lost their agents", self.disconnection.stop())
         await self._try("write when agents were heard last", self.disconnection.liveness.stop())

@@ -20,7 +20,7 @@ from cloudlb.agents.requests import Answers, Parcel, Requests
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host
 from cloudlb.domain.resource_state import ResourceState
-from cloudlb.wire import Command, Flag, Opaque, PingCommand
+from cloudlb.wire import Command, Flag, Header, Opaque, PingCommand
 
 _NO_FLAGS = Flag(0)
 
@@ -114,6 +114,23 @@ class Attache(ABC):
             One answer per command, or a failure, always a CommandError. It may be cancelled.
         """
         return self._requests.send(self._pack(commands, flags), timeout, own=own)
+
+    @abstractmethod
+    def relay(self, packet: bytes, header: Header, *, timeout: float) -> Deferred[bytes]:
+        """Send a request as another server has written it; limits and order are those of all others.
+
+        Args:
+            packet: the request.
+            header: its header.
+            timeout: seconds until the answer is overdue.
+
+        Returns:
+            The response, whose header is the host's, or a failure as for :meth:`send`. It may be cancelled.
+        """
+
+    def withdraw(self, relayed: Deferred[bytes]) -> None:
+        """Do not send a relayed request whose turn has not come; one that was sent is left to its end."""
+        self._requests.withdraw(relayed)
 
     def watch_pings(self, watcher: Callable[[PingCommand], None] | None) -> None:
         """Have somebody told what the host's pings say; None: nobody. Otherwise they are not looked into."""

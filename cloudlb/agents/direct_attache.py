@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -24,7 +25,23 @@ from cloudlb.agents.requests import Parcel
 from cloudlb.domain.models import Host
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.resource.dispatch import Dispatch
-from cloudlb.wire import Answer, CancelCommand, Command, Flag, Opaque, PingCommand, PingRoutingCommand
+from cloudlb.wire import (
+    Answer,
+    CancelCommand,
+    Command,
+    Flag,
+    Header,
+    Opaque,
+    PingCommand,
+    PingRoutingCommand,
+    WireError,
+    read_body,
+    read_contents,
+    response_flags,
+    write_contents,
+    write_packet,
+)
+from cloudlb.wire.link import MAX_MESSAGE
 
 WORKERS = 5
 """Requests of one host that are carried out at the same time, as agents have by default."""
@@ -106,6 +123,18 @@ class DirectAttache(Attache):
         """Nobody is there who could come back: the same as close."""
         self.close(reason)
 
+    def relay(self, packet: bytes, header: Header, *, timeout: float) -> Deferred[bytes]:
+        """Have another server's request carried out here, which it has to be read for."""
+        try:
+            contents = read_contents(read_body(packet, header, MAX_MESSAGE))
+        except WireError as error:
+            # As an agent would.
+            return succeed(_response(header, [Answer(result=False, details=str(error))]))
+        commands = [content for content in contents if not isinstance(content, Answer)]
+        flags = header.flags & (Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE)
+        sent: Deferred[Any] = self._requests.send(Parcel(commands, flags), timeout, own=False)
+        return sent.addCallback(partial(_response, header))
+
     # Pings.
 
     def _ping_in(self, seconds: float) -> None:
@@ -175,3 +204,14 @@ class DirectAttache(Attache):
         """End a superseded session."""
         if self.superseded:
             self.close("a newer session has the host")
+
+
+def _response(request: Header, answers: Sequence[Answer | Opaque]) -> bytes:
+    return write_packet(
+        sequence=request.sequence,
+        server_id=request.server_id,
+        agent_id=request.agent_id,
+        via=-1,
+        flags=response_flags(request),
+        body=write_contents(answers),
+    )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from cloudlb.wire import Command, Opaque
+
 
 class CommandError(Exception):
     """The command has no answer; the message says why, and names the host."""
@@ -18,8 +22,21 @@ class AgentBusy(AgentUnavailable):
     """Too much waits for the host already; the command was not sent."""
 
 
+class NotSent(AgentUnavailable):
+    """The session ended before the turn of the commands came; they may be sent on the next one."""
+
+    def __init__(self, message: str, commands: Sequence[Command | Opaque]) -> None:
+        super().__init__(message)
+        self.commands = commands
+
+
 class LinkLost(AgentUnavailable):
     """The link was lost after the command had been sent: whether it was carried out is not known."""
+
+    def __init__(self, message: str, *, told_later: bool = True) -> None:
+        super().__init__(message)
+        self.told_later = told_later
+        """The host's agent may tell on its next session, should the command be journalled."""
 
 
 class AgentTimedOut(CommandError):

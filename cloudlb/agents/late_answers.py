@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from cloudlb.agents.errors import AgentTimedOut, CommandCancelled, CommandError, LinkLost
 from cloudlb.agents.requests import MAX_REQUESTS, Answers, shown_seconds
-from cloudlb.domain.models import Host, HostId
+from cloudlb.domain.models import HostId
 from cloudlb.wire import STOPPED_BY_PREVIOUS_FAILURE, Answer, Opaque
 
 
@@ -25,7 +25,9 @@ from cloudlb.wire import STOPPED_BY_PREVIOUS_FAILURE, Answer, Opaque
 class _Waiter:
     """Who waits for the answers to one request."""
 
-    host: Host
+    host_id: HostId
+    name: str
+    """What messages call the host."""
     ids: Sequence[str]
     """Of its commands, in their order."""
     stop_on_error: bool
@@ -66,18 +68,26 @@ class LateAnswers:
         return len(self._waiters)
 
     def follow(
-        self, host: Host, ids: Sequence[str], sent: Deferred[Answers], *, timeout: float, stop_on_error: bool
+        self,
+        host_id: HostId,
+        ids: Sequence[str],
+        sent: Deferred[Answers],
+        *,
+        name: str,
+        timeout: float,
+        stop_on_error: bool,
     ) -> Deferred[Answers]:
         """Wait for a request's answers, also beyond the loss of its link.
 
         Args:
-            host: that it goes to.
+            host_id: of the host that it goes to.
             ids: of its commands.
-            sent: what the attache returned for it.
+            sent: what the attache returned for it, or the router.
+            name: what messages call the host.
             timeout: seconds from now.
             stop_on_error: as it was sent.
         """
-        waiter = _Waiter(host, ids, stop_on_error, timeout, self._clock.seconds() + timeout, sent)
+        waiter = _Waiter(host_id, name, ids, stop_on_error, timeout, self._clock.seconds() + timeout, sent)
         ended: Deferred[Answers] = Deferred(lambda _: self._cancelled(waiter))
         waiter.ended = ended
         for id_ in ids:
@@ -93,7 +103,7 @@ class LateAnswers:
             answer: its answer.
             host_id: the host that tells it, which must be the one that the command was sent to.
         """
-        waiters = [each for each in self._waiters.get(id_, ()) if each.host.id == host_id]
+        waiters = [each for each in self._waiters.get(id_, ()) if each.host_id == host_id]
         for waiter in waiters:
             waiter.answers[id_] = answer
             if (answers := waiter.complete()) is not None:
@@ -104,18 +114,18 @@ class LateAnswers:
         """Wait no more: the server stops."""
         for waiters in list(self._waiters.values()):
             for waiter in list(waiters):
-                self._end(waiter, LinkLost(f"{_name(waiter)} has not answered: the server is stopping"))
+                self._end(waiter, LinkLost(f"{waiter.name} has not answered: the server is stopping"))
 
     def _failed(self, waiter: _Waiter, failure: Failure) -> None:
         error = failure.value
         assert isinstance(error, CommandError), f"a request failed with {error!r}"
-        lost = isinstance(error, LinkLost) and not waiter.ended.called
-        if not lost or self._lost[waiter.host.id] >= MAX_REQUESTS:
+        lost = isinstance(error, LinkLost) and error.told_later and not waiter.ended.called
+        if not lost or self._lost[waiter.host_id] >= MAX_REQUESTS:
             self._end(waiter, error)
             return
-        self._lost[waiter.host.id] += 1
+        self._lost[waiter.host_id] += 1
         overdue = AgentTimedOut(
-            f"{_name(waiter)} has lost its link and not told of what it was sent in time, which was "
+            f"{waiter.name} has lost its link and not told of what it was sent in time, which was "
             f"{shown_seconds(waiter.timeout)}"
         )
         remaining = max(0.0, waiter.deadline - self._clock.seconds())
@@ -126,7 +136,7 @@ class LateAnswers:
             # Comes back as a failure.
             waiter.sent.cancel()
         else:
-            self._end(waiter, CommandCancelled(f"what {_name(waiter)} was sent was cancelled"))
+            self._end(waiter, CommandCancelled(f"what {waiter.name} was sent was cancelled"))
 
     def _end(self, waiter: _Waiter, outcome: Answers | CommandError) -> None:
         if waiter.ended.called:
@@ -148,15 +158,11 @@ class LateAnswers:
             return
         if waiter.timer.active():
             waiter.timer.cancel()
-        self._lost[waiter.host.id] -= 1
-        if not self._lost[waiter.host.id]:
-            del self._lost[waiter.host.id]
+        self._lost[waiter.host_id] -= 1
+        if not self._lost[waiter.host_id]:
+            del self._lost[waiter.host_id]
 
 
 def has_failed(answer: Answer | Opaque) -> bool:
     """Whether an answer says that its command failed; one of an unknown class may not say."""
     return answer.fields.get("result") is False if isinstance(answer, Opaque) else not answer.result
-
-
-def _name(waiter: _Waiter) -> str:
-    return f"host {waiter.host.facts.name}"

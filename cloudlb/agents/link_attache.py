@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import Protocol
 
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.attache import Attache
@@ -38,6 +40,7 @@ from cloudlb.wire import (
     read_header,
     response_flags,
     unsupported,
+    with_header,
     write_contents,
     write_packet,
 )
@@ -49,6 +52,8 @@ LINGER = 2.0
 own move, can close it first."""
 
 _OURS = Flag.REQUEST | Flag.FROM_SERVER
+_RELAYED = Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE | Flag.COMPRESSED
+"""What of another server's flags holds for the host."""
 _NO_SEQUENCE = -1
 """Of requests whose answers nobody waits for."""
 
@@ -137,6 +142,14 @@ class LinkAttache(Attache):
         """Send the response to a request of the agent's."""
         self._send(header.sequence, response_flags(header), header.agent_id, header.via, write_contents(answers))
 
+    def relay(self, packet: bytes, header: Header, *, timeout: float) -> Deferred[bytes]:
+        """Send another server's request; neither it nor the response is looked into."""
+        flags = header.flags & _RELAYED
+        addressed = evolve(
+            header, server_id=self._server_id, agent_id=self.host.id, via=self.host.id, flags=_OURS | flags
+        )
+        return self._requests.relay(Parcel((), flags, packet=with_header(packet, addressed)), timeout)
+
     # What the link says.
 
     def link_established(self, link: LinkProtocol) -> None:
@@ -222,6 +235,9 @@ class LinkAttache(Attache):
         if sequence not in self._requests:
             self.log.debug("{attache}: nobody waits for answer {sequence}", attache=self, sequence=sequence)
             return
+        if self._requests.is_relayed(sequence):
+            self._requests.returned(sequence, message)
+            return
         try:
             contents = read_contents(read_body(message, header, self._max_message))
         except WireError as error:
@@ -244,6 +260,9 @@ class LinkAttache(Attache):
 
     def carry(self, sequence: int, parcel: Parcel) -> None:
         """Send a packet."""
+        if parcel.packet:
+            self.link.send(with_header(parcel.packet, evolve(read_header(parcel.packet), sequence=sequence)))
+            return
         self._send(sequence, _OURS | parcel.flags, self.host.id, self.host.id, parcel.body)
 
     def call_off(self, sequence: int, reason: str) -> None:

@@ -15,10 +15,13 @@ from cloudlb.net.in_order import InOrder
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
+    Answer,
     BodyError,
+    Command,
     Header,
     Link,
     Opaque,
+    PeerCommand,
     StartupAnswer,
     StartupCommand,
     WireError,
@@ -42,6 +45,7 @@ MAX_IGNORED = 3
 """Messages before the first StartupCommand."""
 
 Begin = Callable[[LinkProtocol, Header, Sequence[StartupCommand]], None]
+BeginPeer = Callable[[LinkProtocol, Header, PeerCommand], None]
 
 
 class Newcomer:
@@ -58,23 +62,27 @@ class Newcomer:
         self._deadline = self._listener.clock.callLater(timeout, link.abort, f"no StartupCommand within {timeout} s")
 
     def message_received(self, link: LinkProtocol, message: bytes) -> None:
-        """Begin the admission with the first StartupCommands; throw away anything else [AgentManagerImpl], a few times.
+        """Begin with who introduces himself; throw away anything else [AgentManagerImpl], a few times.
 
         What does not parse is refused, so that the agent's operator learns why: the agent would only send it again.
         """
         try:
             header = read_header(message)
-            startups = _startups(read_body(message, header, MAX_INTRODUCTION)) if header.is_request else []
+            commands = _introductions(read_body(message, header, MAX_INTRODUCTION)) if header.is_request else []
         except BodyError as error:
             link.send(_refusal(header, str(error)))
             link.close(str(error))
         except WireError as error:
             link.abort(str(error))
         else:
-            if startups:
+            if startups := [command for command in commands if isinstance(command, StartupCommand)]:
                 self._leave(link)
                 link.max_message = self._listener.config.max_message
                 self._listener.begin(link, header, startups)
+                return
+            if peers := [command for command in commands if isinstance(command, PeerCommand)]:
+                self._leave(link)
+                self._listener.begin_peer(link, header, peers[0])
                 return
             self._ignored += 1
             if self._ignored > MAX_IGNORED:
@@ -109,10 +117,12 @@ class Listener(ServerFactory):
         channel_factory: Callable[[], Channel],
         begin: Begin,
         half_open: HalfOpen,
+        begin_peer: BeginPeer,
     ) -> None:
         self.config = config
         self.clock = clock
         self.begin = begin
+        self.begin_peer = begin_peer
         self.half_open = half_open
         self.sparse_log = SparseLog(clock, self.log)
         self.newcomers = InOrder[LinkProtocol]()
@@ -139,14 +149,14 @@ class Listener(ServerFactory):
         self._handshakes.stop()
 
 
-def _startups(body: bytes) -> list[StartupCommand]:
-    """Read the StartupCommands of a request, and nothing else of it."""
-    contents = (
+def _introductions(body: bytes) -> list[Command | Answer | Opaque]:
+    """Read what of a request says who sends it, and nothing else of it."""
+    kinds = (StartupCommand, PeerCommand)
+    return [
         read_content(element)
         for element in read_elements(body)
-        if issubclass(class_named(element.wire_name) or Opaque, StartupCommand)
-    )
-    return [content for content in contents if isinstance(content, StartupCommand)]
+        if issubclass(class_named(element.wire_name) or Opaque, kinds)
+    ]
 
 
 def _refusal(request: Header, reason: str) -> bytes:

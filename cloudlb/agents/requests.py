@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail
@@ -30,6 +30,7 @@ from cloudlb.agents.errors import (
     CommandCancelled,
     CommandError,
     LinkLost,
+    NotSent,
 )
 from cloudlb.wire import Answer, Command, Exchange, Flag, Opaque, attache_sequence
 
@@ -54,6 +55,13 @@ class Parcel:
     """In sequence, stop on error."""
     body: bytes = b""
     """The commands as they stand in the packet, where they travel in one."""
+    packet: bytes = b""
+    """Instead of both, a whole packet that another server has made; what is in it is not looked into."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes while it waits."""
+        return len(self.body) + len(self.packet)
 
 
 class Carrier(Protocol):
@@ -83,14 +91,14 @@ class _Request:
 
     parcel: Parcel | None
     """None once it has been sent: the waiter may outlive its commands by half an hour."""
-    size: int
-    """How many answers it must have."""
+    size: int | None
+    """How many answers it must have; None: the packet that comes back is taken as it is."""
     in_sequence: bool
     timeout: float
     sequence: int = field(init=False)
-    waiter: Deferred[Answers] = field(init=False)
+    waiter: Deferred[Any] = field(init=False)
 
-    def end(self, outcome: Answers | CommandError) -> None:
+    def end(self, outcome: Answers | bytes | CommandError) -> None:
         """Tell who waits; nothing if that is who has cancelled it while others of the same fate were told."""
         if self.waiter.called:
             return
@@ -126,6 +134,11 @@ class Requests:
         """Whether a request of this sequence was sent, and somebody waits for its answer."""
         return sequence in self._exchange and sequence not in self._waiting
 
+    def is_relayed(self, sequence: int) -> bool:
+        """Whether the packet that comes back for a request is wanted as it is."""
+        request = self._exchange.get(sequence)
+        return request is not None and request.size is None
+
     def send(self, parcel: Parcel, timeout: float, *, own: bool) -> Deferred[Answers]:
         """Send a request, or have it wait for its turn.
 
@@ -137,29 +150,31 @@ class Requests:
         Returns:
             One answer per command, or a failure, always a CommandError. It may be cancelled.
         """
-        if refusal := self._refusal(parcel, own):
-            return fail(refusal)
-        in_sequence = Flag.IN_SEQUENCE in parcel.flags
-        request = _Request(parcel, len(parcel.commands), in_sequence, timeout)
-        waiter: Deferred[Answers] = Deferred(lambda _: self._cancelled(request))
-        request.waiter = waiter
-        request.sequence = self._exchange.open(request, self._clock.seconds() + timeout)
-        if in_sequence and (self._running is not None or self._waiting):
-            self._waiting[request.sequence] = request
-            self._waiting_bytes += len(parcel.body)
-            self._arm()
-        else:
-            self._depart(request, parcel)
-            self._go_on()
-        return waiter
+        return self._take(parcel, len(parcel.commands), timeout, own=own)
+
+    def relay(self, parcel: Parcel, timeout: float) -> Deferred[bytes]:
+        """Send another server's packet as :meth:`send` does; fires with the packet that comes back."""
+        return self._take(parcel, None, timeout, own=False)
+
+    def withdraw(self, waiter: Deferred[Any]) -> None:
+        """Do not send a request any more whose turn has not come; one that was sent is left to its end."""
+        if any(request.waiter is waiter for request in self._waiting.values()):
+            waiter.cancel()
 
     def answered(self, sequence: int, contents: Contents) -> None:
         """Take what came back for a request."""
-        answers: Answers = [content for content in contents if _is_answer(content)]
         if (request := self._end(sequence)) is None:
             return
-        fits = len(answers) == request.size == len(contents)
-        request.end(answers if fits else BadAnswer(_misfit(self.host, answers, request.size)))
+        assert request.size is not None, "the answer to a relayed request was looked into"
+        try:
+            request.end(fitting(self.host, contents, request.size))
+        except BadAnswer as error:
+            request.end(error)
+
+    def returned(self, sequence: int, packet: bytes) -> None:
+        """Take the packet that came back for a relayed request."""
+        if request := self._end(sequence):
+            request.end(packet)
 
     def failed(self, sequence: int, error: CommandError) -> None:
         """End a request whose answer cannot be taken."""
@@ -176,7 +191,7 @@ class Requests:
             self._exchange.close(request.sequence)
         self._arm()
         for request in waiting:
-            request.end(AgentUnavailable(f"{self.host} was not sent it: {why}"))
+            request.end(self._not_sent(request, why))
         if not self._exchange:
             self._carrier.idle()
 
@@ -190,9 +205,30 @@ class Requests:
         self._arm()
         for request in requests:
             if request.sequence in waiting:
-                request.end(AgentUnavailable(f"{self.host} was not sent it: {why}"))
+                request.end(self._not_sent(request, why))
             else:
                 request.end(LinkLost(f"{self.host} has not answered: {why}"))
+
+    def _take(self, parcel: Parcel, size: int | None, timeout: float, *, own: bool) -> Deferred[Any]:
+        if refusal := self._refusal(parcel, own):
+            return fail(refusal)
+        in_sequence = Flag.IN_SEQUENCE in parcel.flags
+        request = _Request(parcel, size, in_sequence, timeout)
+        waiter: Deferred[Any] = Deferred(lambda _: self._cancelled(request))
+        request.waiter = waiter
+        request.sequence = self._exchange.open(request, self._clock.seconds() + timeout)
+        if in_sequence and (self._running is not None or self._waiting):
+            self._waiting[request.sequence] = request
+            self._waiting_bytes += parcel.weight
+            self._arm()
+        else:
+            self._depart(request, parcel)
+            self._go_on()
+        return waiter
+
+    def _not_sent(self, request: _Request, why: str) -> NotSent:
+        assert request.parcel is not None, "it was sent"
+        return NotSent(f"{self.host} was not sent it: {why}", request.parcel.commands)
 
     def _refusal(self, parcel: Parcel, own: bool) -> CommandError | None:
         if self._closed is not None:
@@ -200,9 +236,9 @@ class Requests:
         if len(self._exchange) >= MAX_REQUESTS + (OWN_ROOM if own else 0):
             return AgentBusy(f"{self.host} is busy: {len(self._exchange)} requests are under way or wait")
         unsent = self._waiting_bytes + self._carrier.unsent
-        if not own and unsent + len(parcel.body) > MAX_UNSENT:
+        if not own and unsent + parcel.weight > MAX_UNSENT:
             return AgentBusy(
-                f"{self.host} is busy: {unsent} bytes wait for it, and with {len(parcel.body)} more they would be over "
+                f"{self.host} is busy: {unsent} bytes wait for it, and with {parcel.weight} more they would be over "
                 f"the limit of {MAX_UNSENT}"
             )
         return None
@@ -225,7 +261,7 @@ class Requests:
         """Take a request that has left the exchange out of the order; whether it had been sent."""
         if request.parcel is not None:
             del self._waiting[request.sequence]
-            self._waiting_bytes -= len(request.parcel.body)
+            self._waiting_bytes -= request.parcel.weight
             return False
         if self._running is request:
             self._running = None
@@ -241,7 +277,7 @@ class Requests:
             while self._running is None and self._waiting:
                 request = self._waiting.pop(next(iter(self._waiting)))
                 assert request.parcel is not None
-                self._waiting_bytes -= len(request.parcel.body)
+                self._waiting_bytes -= request.parcel.weight
                 self._depart(request, request.parcel)
         finally:
             self._going_on = False
@@ -291,6 +327,14 @@ def shown_seconds(seconds: float) -> str:
 def _is_answer(content: Command | Answer | Opaque) -> TypeGuard[Answer | Opaque]:
     """Whether it may answer a command. The name is all that is known of a class that is not registered."""
     return isinstance(content, Answer) or (isinstance(content, Opaque) and not content.wire_name.endswith("Command"))
+
+
+def fitting(host: str, contents: Contents, expected: int) -> Answers:
+    """Take what came back for a request as its answers; BadAnswer if it is not one for each command."""
+    answers: Answers = [content for content in contents if _is_answer(content)]
+    if len(answers) == expected == len(contents):
+        return answers
+    raise BadAnswer(_misfit(host, answers, expected))
 
 
 def _misfit(host: str, answers: Answers, expected: int) -> str:

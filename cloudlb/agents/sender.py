@@ -1,7 +1,7 @@
 """The one way to send commands to a host, for everything above; see docs/commands.md.
 
-Whether a host can take a command is known in memory: its agent is here or not, Up or not, and its resource state allows
-the command or not. Nobody is asked, and nothing is queried.
+Of a host that is here it is known in memory whether it can take a command: its resource state allows it or not. Nobody
+is asked, and nothing is queried. Commands for any other host go to the router, which finds it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
+from typing import Protocol
 from uuid import UUID, uuid4
 
 from attrs import evolve
@@ -19,14 +20,14 @@ from twisted.python.failure import Failure
 
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
-from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, CommandError
+from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, CommandError, NotSent
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.late_answers import LateAnswers, has_failed
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.requests import Answers
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import HostId
+from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.permissions import refusal
 from cloudlb.wire import (
     COMMAND_ID,
@@ -49,8 +50,30 @@ MAX_TIMEOUT = 7 * 86400
 """Seconds that any command may take, whoever says so: a waiter that waits for ever is a leak."""
 
 
+class Router(Protocol):
+    """Takes commands to hosts that are not Up on this server."""
+
+    def send(self, host_id: HostId, outgoing: Commands, *, timeout: float, flags: Flag) -> Deferred[Answers]:
+        """Send a request to wherever its host is, or comes to soon.
+
+        Args:
+            host_id: whom to.
+            outgoing: as they are to arrive.
+            timeout: seconds until the answers are overdue.
+            flags: stop_on_error and in_sequence as wanted.
+
+        Returns:
+            One answer per command, or a failure, always a CommandError. It may be cancelled.
+
+        Raises:
+            KeyError: a command's class has no name on the wire.
+            TypeError: a command holds what JSON cannot express.
+        """
+        ...
+
+
 class Sender:
-    """Sends commands to the hosts whose agents are on this server."""
+    """Sends commands to hosts, on whichever server their agents are."""
 
     log = Logger()
 
@@ -66,7 +89,10 @@ class Sender:
         self._settings = settings
         self._hooks = hooks
         self._new_uuid = new_uuid
+        self._clock = clock
         self._late = LateAnswers(clock)
+        self.router: Router | None = None
+        """Takes what is for hosts that are not here; None: it fails at once."""
 
     def send(
         self,
@@ -100,17 +126,19 @@ class Sender:
         seconds = self.seconds(commands, timeout)
         outgoing = [self._prepared(command, max(1, ceil(seconds))) for command in commands]
         flags = (Flag.STOP_ON_ERROR if stop_on_error else Flag(0)) | (Flag.IN_SEQUENCE if in_sequence else Flag(0))
+        name = f"host {host_id if attache is None else attache.host.facts.name}"
         try:
-            sent = attache.send(outgoing, timeout=seconds, flags=flags, own=False)
+            sent = self._sent(attache, host_id, outgoing, seconds, flags)
         except (KeyError, TypeError) as error:
             # Of a class without a name on the wire, or with what JSON cannot express.
-            return fail(AgentUnavailable(f"host {attache.host.facts.name} cannot be sent it: {error}"))
+            return fail(AgentUnavailable(f"{name} cannot be sent it: {error}"))
         if isinstance(getattr(sent, "result", None), Failure):
             return sent
         self._hooks.tell(lambda hook: hook.commands_seen(host_id, outgoing))
         ids = [id_ for command in outgoing if (id_ := command_id(command)) is not None]
-        if attache.journals and len(ids) == len(outgoing):
-            sent = self._late.follow(attache.host, ids, sent, timeout=seconds, stop_on_error=stop_on_error)
+        # Of a host elsewhere its server says whether it keeps a journal, should it come to that.
+        if (attache is None or attache.journals) and len(ids) == len(outgoing):
+            sent = self._late.follow(host_id, ids, sent, name=name, timeout=seconds, stop_on_error=stop_on_error)
         # They may be large and the wait long.
         overdue = outgoing if self._hooks.watch_time_outs else ()
         return sent.addCallbacks(
@@ -182,18 +210,44 @@ class Sender:
         """Wait for no more reports."""
         self._late.stop()
 
-    def _attache(self, host_id: HostId, commands: Commands) -> Attache:
-        """Who takes these commands to the host; AgentUnavailable says why nobody does."""
+    def _attache(self, host_id: HostId, commands: Commands) -> Attache | None:
+        """Who takes these commands to the host; None: the router. AgentUnavailable says why nobody does."""
         attache = self._directory.get(host_id)
         if attache is None or not attache.owns_host:
-            raise AgentUnavailable(f"host {host_id} has no agent connected to this server, or there is no such host")
+            if self.router is None:
+                raise AgentUnavailable(
+                    f"host {host_id} has no agent connected to this server, or there is no such host"
+                )
+            return None
         host = attache.host
         if host.status is not HostStatus.UP:
-            raise AgentUnavailable(f"host {host.facts.name} is not Up yet: it is {host.status.value}")
-        for command in commands:
-            if why := refusal(wire_name(command), host.resource_state, _bypasses(command)):
-                raise AgentUnavailable(f"host {host.facts.name}: {why}")
+            if self.router is None:
+                raise AgentUnavailable(f"host {host.facts.name} is not Up yet: it is {host.status.value}")
+            return None
+        if why := refused(host, commands):
+            raise AgentUnavailable(why)
         return attache
+
+    def _sent(
+        self, attache: Attache | None, host_id: HostId, outgoing: Commands, timeout: float, flags: Flag
+    ) -> Deferred[Answers]:
+        router = self.router
+        if attache is None:
+            assert router is not None, "nobody takes it"
+            return router.send(host_id, outgoing, timeout=timeout, flags=flags)
+        sent = attache.send(outgoing, timeout=timeout, flags=flags, own=False)
+        if router is None or Flag.IN_SEQUENCE not in flags:
+            return sent
+        deadline = self._clock.seconds() + timeout
+
+        def follow(failure: Failure) -> Deferred[Answers]:
+            """The host has gone before the turn of these commands came."""
+            failure.trap(NotSent)  # type: ignore[no-untyped-call]  # Twisted has no types there
+            assert isinstance(failure.value, NotSent)
+            remaining = max(0.0, deadline - self._clock.seconds())
+            return router.send(host_id, failure.value.commands, timeout=remaining, flags=flags)
+
+        return sent.addErrback(follow)
 
     def _prepared(self, command: Command | Opaque, wait: int) -> Command | Opaque:
         """The command as it goes out: with the time that it has, and an id if it is journalled."""
@@ -237,6 +291,14 @@ def command_id(command: Command | Opaque) -> str | None:
     """The id of a journalled command, None if it has none."""
     id_ = context_of(command).get(COMMAND_ID)
     return id_ if isinstance(id_, str) and is_journalled(wire_name(command)) else None
+
+
+def refused(host: Host, commands: Commands) -> str | None:
+    """Why a host does not take commands in its resource state; one that it does not take is enough."""
+    for command in commands:
+        if why := refusal(wire_name(command), host.resource_state, _bypasses(command)):
+            return f"host {host.facts.name}: {why}"
+    return None
 
 
 def _caught(failure: Failure) -> CommandError:

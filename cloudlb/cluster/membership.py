@@ -40,6 +40,7 @@ class Membership:
         self._port = port
         self._own: Server | None = None
         self._views: Mapping[ServerId, PeerView] = {}
+        self._servers: Mapping[ServerId, Server] = {}
         self._recorded: Mapping[ServerId, PeerView] = {}
         self._up: frozenset[str] = frozenset()
         self._down: frozenset[str] = frozenset()
@@ -53,6 +54,10 @@ class Membership:
         self._state = ServerState.UP
         self._looking, self._look_again = False, False
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
+
+        self.superseded = False
+        """Another process has started as this server since: its row is not ours any more."""
+        self.on_superseded: Callable[[], object] = lambda: None
 
         self.started = 0.0
         """When this server joined, by its own clock."""
@@ -94,7 +99,7 @@ class Membership:
         return view is not None and view.state is not ServerState.DOWN
 
     def observe(self, changed: Callable[[], None]) -> None:
-        """Have ``changed`` called whenever a server comes up, for the first time too, or goes down."""
+        """Have ``changed`` called whenever a server comes up, for the first time or again, or goes down."""
         self._observers.append(changed)
 
     async def join(self) -> None:
@@ -130,9 +135,19 @@ class Membership:
     async def leave(self) -> None:
         """Stop the heartbeats and tell the others that this was a clean stop."""
         self._heartbeats.stop()
-        if self._own is not None:
-            own = self._own.id
-            await self._store.run(lambda txn: txn.servers.stop(own))
+        if self._own is None:
+            return
+        own = self._own
+
+        def work(txn: Transaction) -> None:
+            if _later_run(own, txn.servers.all()) is None:
+                txn.servers.stop(own.id)
+
+        await self._store.run(work)
+
+    def peer(self, server_id: ServerId) -> Server | None:
+        """A server's row as it was read last; None if it was not there."""
+        return self._servers.get(server_id)
 
     def is_alive(self, address: str) -> bool:
         """Tell whether an address of ``host`` belongs to a server that lives, and is not about to be emptied."""
@@ -179,6 +194,10 @@ class Membership:
             self._outage = True
             return
         self._outage = False
+        later = _later_run(self.own, servers)
+        if later is not None:
+            self._give_way(later)
+            return
         self._recorded = views
         late = self._late()
         self._written(begun, settings)
@@ -195,6 +214,20 @@ class Membership:
     def _late(self) -> bool:
         return self._clock.seconds() - self._last_beat > self._threshold / 2
 
+    def _give_way(self, later: Server) -> None:
+        self.superseded = True
+        self._heartbeats.stop()
+        self.log.critical(
+            "another process has started as server {name}, at {address} port {port} (run id {theirs}, ours is {ours}): "
+            "this one stops",
+            name=later.name,
+            address=later.address,
+            port=later.port,
+            theirs=later.run_id,
+            ours=self.own.run_id,
+        )
+        self.on_superseded()
+
     def _look(self, servers: Sequence[Server]) -> None:
         """Take over what was read."""
         up, down, views = set[str](), set[str](), dict[ServerId, PeerView]()
@@ -206,10 +239,13 @@ class Membership:
             if before is not None and before.state is not view.state:
                 self.log.info("server {name} is now {state}", name=server.name, state=view.state.value)
             views[server.id] = view
-        self._views = views
+        again = any(
+            server.id in self._servers and self._servers[server.id].run_id != server.run_id for server in servers
+        )
+        self._views, self._servers = views, {server.id: server for server in servers}
         known = self._up, self._down
         self._up, self._down = frozenset(up), frozenset(down - up)
-        if (self._up, self._down) != known:
+        if again or (self._up, self._down) != known:
             for changed in self._observers:
                 changed()
 
@@ -226,3 +262,8 @@ class Membership:
             self._steady_since = now
         self._last_written, self._last_beat = begun, now
         self._threshold = settings.heartbeat_threshold
+
+
+def _later_run(own: Server, servers: Sequence[Server]) -> Server | None:
+    """The row of a server if another process has started as it since."""
+    return next((server for server in servers if server.id == own.id and server.run_id > own.run_id), None)

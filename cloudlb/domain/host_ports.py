@@ -197,6 +197,10 @@ class HostRows(Protocol):
         """A host by its number, removed ones too."""
         ...
 
+    def several(self, ids: Collection[HostId]) -> Mapping[HostId, Host]:
+        """Those of some hosts that are there, removed ones included."""
+        ...
+
     def by_guid(self, guid: str) -> Host | None:
         """A host by its GUID, removed ones too."""
         ...

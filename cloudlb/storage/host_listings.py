@@ -51,6 +51,7 @@ HOSTS = (
 )
 """Hosts, and where they stand."""
 _BY_ID = HOSTS.where(host.c.id == bindparam("of_id"))
+_BY_IDS = HOSTS.where(host.c.id.in_(bindparam("ids", expanding=True)))
 _BY_GUID = HOSTS.where(host.c.guid == bindparam("of_guid"))
 _matches, _rank = matches(host)
 _THERE = HOSTS.where(host.c.removed.is_(None))
@@ -146,6 +147,10 @@ class HostListings:
     def get(self, host_id: HostId) -> Host | None:
         """A host by its number."""
         return self._one(_BY_ID, {"of_id": host_id})
+
+    def several(self, ids: Collection[HostId]) -> Mapping[HostId, Host]:
+        """See HostRows."""
+        return {found.id: found for found in self._several(_BY_IDS, {"ids": list(ids)})}
 
     def by_guid(self, guid: str) -> Host | None:
         """A host by its GUID."""

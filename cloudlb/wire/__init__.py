@@ -19,6 +19,7 @@ from cloudlb.wire.answers import (
     StartupAnswer,
     UnsupportedAnswer,
 )
+from cloudlb.wire.cluster_commands import NoAnswer, PeerAnswer, PeerCommand
 from cloudlb.wire.commands import (
     AgentControlCommand,
     BadCommand,
@@ -50,7 +51,7 @@ from cloudlb.wire.host_commands import (
     PingTestCommand,
 )
 from cloudlb.wire.link import Channel, Link
-from cloudlb.wire.packet import Flag, Header, read_body, read_header, response_flags, write_packet
+from cloudlb.wire.packet import Flag, Header, read_body, read_header, response_flags, with_header, write_packet
 from cloudlb.wire.security_commands import (
     ConsoleAccessAuthenticationCommand,
     NetworkElementCommand,
@@ -108,8 +109,11 @@ __all__ = [
     "MigrateAgentConnectionAnswer",
     "MigrateAgentConnectionCommand",
     "NetworkElementCommand",
+    "NoAnswer",
     "Opaque",
     "PacketError",
+    "PeerAnswer",
+    "PeerCommand",
     "PhysicalNetworkSetupInfo",
     "PingAnswer",
     "PingCommand",
@@ -153,6 +157,7 @@ __all__ = [
     "simple_name",
     "unsupported",
     "wire_name",
+    "with_header",
     "write_contents",
     "write_packet",
 ]

@@ -49,6 +49,10 @@ class Exchange(Generic[W]):
         heappush(self._deadlines, (deadline, sequence))
         return sequence
 
+    def get(self, sequence: int) -> W | None:
+        """Return who waits for the answer to this request, and goes on waiting; None if nobody does."""
+        return self._waiters.get(sequence)
+
     def close(self, sequence: int) -> W | None:
         """Return who waits for the answer that came; None if nobody does: it is late, repeated or forged."""
         return self._waiters.pop(sequence, None)

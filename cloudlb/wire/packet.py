@@ -144,6 +144,16 @@ def write_packet(*, sequence: int, server_id: int, agent_id: int, via: int, flag
     return _HEADER.pack(0, 0, value, sequence, size, server_id, agent_id, via) + body
 
 
+def with_header(message: bytes, header: Header) -> bytes:
+    """Return a packet under another header, its body as it is; the header has to say of that what the old one did."""
+    return (
+        _HEADER.pack(
+            0, 0, int(header.flags), header.sequence, header.size, header.server_id, header.agent_id, header.via
+        )
+        + message[_HEADER.size :]
+    )
+
+
 def response_flags(request: Header) -> Flag:
     """Return the flags of a request's response [Response(Request, Answer[])]."""
     value = int(request.flags)

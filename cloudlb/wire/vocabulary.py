@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from attrs import fields
 
-from cloudlb.wire import answers, commands, host_commands, security_commands, startup
+from cloudlb.wire import answers, cluster_commands, commands, host_commands, security_commands, startup
 from cloudlb.wire.answers import UnsupportedAnswer
 from cloudlb.wire.content import Answer, Command, Content, Fields, Opaque
 
@@ -175,3 +175,9 @@ rename(
     total_memory_kbs="totalMemoryKBs",
     free_memory_kbs="freeMemoryKBs",
 )
+
+_CLUSTER = "cloudlb.cluster."
+
+register(cluster_commands.PeerCommand, _CLUSTER + "PeerCommand")
+register(cluster_commands.PeerAnswer, _CLUSTER + "PeerAnswer")
+register(cluster_commands.NoAnswer, _CLUSTER + "NoAnswer")

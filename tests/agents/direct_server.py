@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import cast
+from typing import NoReturn, cast
 
 from twisted.internet.task import Clock
 
@@ -46,6 +46,10 @@ class FakeAttache(Attache):
         """End."""
         self.parting = reason
         self.close(reason)
+
+    def relay(self, packet: bytes, header: object, *, timeout: float) -> NoReturn:
+        """Never called."""
+        raise AssertionError
 
     def _pack(self, commands: object, flags: object) -> Parcel:
         raise AssertionError

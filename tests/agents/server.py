@@ -34,6 +34,7 @@ from cloudlb.wire import (
 )
 from tests.storage.sqlite import new_database
 from tests.support.inline_threads import InlineThreads
+from tests.support.plain_channel import PlainTrust
 
 MAX_MESSAGE = 2**20
 
@@ -146,6 +147,7 @@ class ServerFixture:
             self.database,
             random.Random(address),
             channel_factory=_no_channel,
+            trust=PlainTrust(),
             threads=lambda name: InlineThreads(),
         )
         self.server.startService()

@@ -17,10 +17,12 @@ from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.tls import client_context, server_context
 from cloudlb.wire import (
+    Command,
     Flag,
     Header,
     Link,
     Opaque,
+    PeerCommand,
     PingCommand,
     StartupAnswer,
     StartupCommand,
@@ -78,7 +80,7 @@ class Client:
         self.talk()
         assert self.link.established
 
-    def say(self, contents: Sequence[StartupCommand | PingCommand | Opaque], flags: Flag = Flag.REQUEST) -> None:
+    def say(self, contents: Sequence[Command | Opaque], flags: Flag = Flag.REQUEST) -> None:
         """Send a request, or a response."""
         self.say_body(write_contents(contents), flags)
 
@@ -105,6 +107,7 @@ class ListenerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.begun: list[Sequence[StartupCommand]] = []
+        self.peers: list[PeerCommand] = []
         self.listener = self.make(max_half_open=3, max_half_open_per_address=2)
 
     def make(self, **limits: Any) -> Listener:
@@ -121,6 +124,7 @@ class ListenerTests(SynchronousTestCase):
             lambda: TlsChannel(context, server_side=True),
             begin,
             HalfOpen(self.clock, chosen.max_half_open, chosen.max_half_open_per_address),
+            lambda link, header, command: self.peers.append(command),
         )
 
     def test_the_first_startup_begins_an_admission(self) -> None:
@@ -132,6 +136,15 @@ class ListenerTests(SynchronousTestCase):
         client.say([STARTUP])
         self.assertEqual(self.begun, [[STARTUP]])
         self.assertEqual((len(self.listener.half_open), self.clock.getDelayedCalls()), (0, []))
+
+    def test_a_server_introduces_itself(self) -> None:
+        """Whoever judges servers gets its link, of which not more is read yet than of any stranger's."""
+        client = Client(self.listener, self.clock)
+        client.handshake()
+        client.say([PeerCommand(server_id=7)])
+        self.assertEqual((self.peers, self.begun), ([PeerCommand(server_id=7)], []))
+        self.assertEqual((len(self.listener.half_open), self.clock.getDelayedCalls()), (0, []))
+        self.assertEqual(client.server.max_message, MAX_FIRST_MESSAGE)
 
     def test_few_messages_are_thrown_away(self) -> None:
         """Responses and requests count alike, and after too many the connection is closed for it."""

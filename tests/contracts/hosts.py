@@ -36,6 +36,14 @@ class HostRowsContract(StoreContract):
         """Find a host."""
         return self.look(lambda txn: txn.hosts.find(key))
 
+    def test_several(self) -> None:
+        """Those that are there, removed ones included; of none there are none."""
+        first, second, _ = self.hosts
+        self.write(lambda txn: txn.hosts.remove(second.id, SERVER, None, 5.0))
+        found = self.look(lambda txn: txn.hosts.several([second.id, first.id, HostId(99)]))
+        self.assertEqual(found, {first.id: first, second.id: self.current(1)})
+        self.assertEqual(self.look(lambda txn: txn.hosts.several([])), {})
+
     def test_find(self) -> None:
         """A host is found by id, uuid or name, in this order; a removed one by none of them."""
         first = self.hosts[0]

@@ -10,27 +10,40 @@ from cloudlb.wire.errors import LinkError
 _RECORD = Struct(">BHH")
 _HANDSHAKE, _DATA = 0x16, 0x17
 _VERSION = 0x0303
+_FOREIGN = b"CloudStack's"
+"""What a client says that is not one of ours."""
 
 
 class PlainChannel:
     """One handshake record each way, then records with TLS's five bytes of header around plaintext."""
 
     peer_certificate: bytes | None = None
-    is_cloudlb = True
 
-    def __init__(self, *, server_side: bool, opened: Callable[[bytes], None] = lambda plaintext: None) -> None:
-        """Prepare one end; ``opened`` sees the plaintext of every frame that came."""
+    def __init__(
+        self, *, server_side: bool, opened: Callable[[bytes], None] = lambda plaintext: None, cloudlb: bool = True
+    ) -> None:
+        """Prepare one end.
+
+        Args:
+            server_side: which one.
+            opened: sees the plaintext of every frame that came.
+            cloudlb: whether a client is one of ours; a server finds out.
+        """
         self.established = False
+        self.is_cloudlb = cloudlb
         self._server_side = server_side
         self._opened = opened
 
     def start(self) -> bytes:
         """A client's first flight."""
-        return b"" if self._server_side else _record(_HANDSHAKE, b"client")
+        return b"" if self._server_side else _record(_HANDSHAKE, b"client" if self.is_cloudlb else _FOREIGN)
 
     def handshake(self, record: bytes) -> bytes:
         """Take the other side's greeting, and return it if this is the server."""
-        expected = _record(_HANDSHAKE, b"client" if self._server_side else b"server")
+        if self._server_side:
+            self.is_cloudlb = record != _record(_HANDSHAKE, _FOREIGN)
+        client = b"client" if self.is_cloudlb else _FOREIGN
+        expected = _record(_HANDSHAKE, client if self._server_side else b"server")
         if record != expected:
             raise LinkError(f"{record!r} is no greeting")
         self.established = True
@@ -59,6 +72,17 @@ class PlainChannel:
     def last_words(self) -> bytes:
         """Nothing."""
         return b""
+
+
+class PlainTrust:
+    """Servers that take each other's word for who they are; see cloudlb.cluster.peer_trust.PeerTrust."""
+
+    def channel(self) -> PlainChannel:
+        """What seals one link to another server."""
+        return PlainChannel(server_side=False)
+
+    def check(self, certificate: bytes | None, server: object) -> None:
+        """Whoever it is."""
 
 
 def _record(kind: int, content: bytes) -> bytes:

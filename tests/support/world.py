@@ -38,7 +38,7 @@ from tests.support.lagging_executor import LaggingExecutor
 from tests.support.machine import Machine
 from tests.support.memory_file import MemoryFile
 from tests.support.network import Network
-from tests.support.plain_channel import PlainChannel
+from tests.support.plain_channel import PlainChannel, PlainTrust
 from tests.support.virtual_clock import VirtualClock
 
 T = TypeVar("T")
@@ -72,8 +72,9 @@ class _ToldDatabase(Database):
 class ServerProcess:
     """One management server's machine and what runs on it."""
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: World, address: str, name: str | None = None) -> None:
         self.address = address
+        self.name = name or address
         self.frozen = False
         self.database_lag = world.database_lag
         self.database_away = False
@@ -101,10 +102,11 @@ class ServerProcess:
         )
         self.service = Server(
             self.machine,
-            _server_config(address, world.database_url),
+            _server_config(address, self.name, world.database_url),
             self.database,
             random.Random(world.rng.random()),
             channel_factory=lambda: PlainChannel(server_side=True),
+            trust=PlainTrust(),
             failed=lambda: world.clock.callLater(0, self._end_of, self.machine),
             stop=lambda: world.clock.callLater(0, self._stop),
             threads=lambda name: InlineThreads(),
@@ -141,6 +143,9 @@ class ServerProcess:
         self.database_away = away
         for executor in self._executors:
             executor.away = away
+        if self._world.told:
+            # It may have missed something.
+            self.hear_of_messages()
 
     @property
     def alive(self) -> bool:
@@ -154,7 +159,7 @@ class ServerProcess:
 
     def attache(self, host_id: int) -> Attache | None:
         """The attache that speaks for a host here, if this server believes that one does."""
-        found = next((attache for attache in self.service.directory if attache.host.id == host_id), None)
+        found = self.service.directory.get(HostId(host_id))
         return found if found is not None and found.owns_host else None
 
     def _stop(self) -> None:
@@ -189,6 +194,8 @@ class AgentProcess:
         """What servers sent, but for the answers to pings."""
         self.frozen = False
         self.deleted = False
+        self.host_id: HostId | None = None
+        """Once somebody has looked for it."""
         self._world = world
 
     def start(self) -> None:
@@ -274,6 +281,7 @@ class World:
         database_lag: float = 0.0,
         told: bool = False,
         properties: str = "",
+        ready: Callable[[Network], object] = lambda network: None,
     ) -> None:
         """Start everything, server after server, and let it come to rest.
 
@@ -288,12 +296,14 @@ class World:
             database_lag: seconds at most that a server waits for the database, twice; 0 runs all work inline.
             told: the database tells the servers of messages, as PostgreSQL does; otherwise they look for them.
             properties: more lines for every agent's file.
+            ready: called with the network before anything starts.
         """
         folder.mkdir(parents=True)
         self.folder = folder
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
         self.network = Network(self.clock, random.Random(self.rng.random()))
+        ready(self.network)
         self.database_url = new_database(folder / "cloudlb.sqlite")
         self._own = Database(
             self.database_url, writer=InlineExecutor(), reader=InlineExecutor(), clock=self.clock.seconds
@@ -354,9 +364,9 @@ class World:
 
     # What an operator does.
 
-    def add_server(self, address: str) -> ServerProcess:
-        """Start a server on a new machine."""
-        self.servers[address] = server = ServerProcess(self, address)
+    def add_server(self, address: str, name: str | None = None) -> ServerProcess:
+        """Start a server on a new machine, named like its address unless given."""
+        self.servers[address] = server = ServerProcess(self, address, name)
         return server
 
     def add_agent(self) -> AgentProcess:
@@ -462,10 +472,11 @@ class World:
 
     def host_id(self, agent: AgentProcess) -> HostId | None:
         """The number of an agent's host, also of a deleted one; None before it was first admitted."""
-        guid = f"guid-{agent.number}-SimulatorResource"
-        with self._own._read_engine.begin() as connection:
-            found: HostId | None = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (guid,)).scalar()
-        return found
+        if agent.host_id is None:
+            guid = f"guid-{agent.number}-SimulatorResource"
+            with self._own._read_engine.begin() as connection:
+                agent.host_id = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (guid,)).scalar()
+        return agent.host_id
 
     def row(self, agent: AgentProcess) -> Host:
         """The row of an agent's host, also of a deleted one."""
@@ -513,15 +524,15 @@ class World:
 
     def problems(self, agent: AgentProcess) -> Iterator[str]:
         """What keeps an agent from being Up exactly once."""
-        row, believers = self.row(agent), self.believers(agent)
+        row, believers, address = self.row(agent), self.believers(agent), self.row_address(agent)
         if agent.server is None:
             yield f"{agent.name} is up nowhere"
         if agent.sessions != 1:
             yield f"{agent.name} has {agent.sessions} sessions"
         if believers != [agent.server]:
             yield f"{agent.name} sees itself on {agent.server}, and {believers} see it on themselves"
-        if row.status.value != "Up" or self.row_address(agent) != agent.server:
-            yield f"{agent.name} is on {agent.server}, its row says {row.status.value} on {self.row_address(agent)}"
+        if row.status.value != "Up" or address != agent.server:
+            yield f"{agent.name} is on {agent.server}, its row says {row.status.value} on {address}"
         for server in self.servers.values():
             attache = server.attache(row.id) if server.alive else None
             if attache is not None and attache.host.session != row.session:
@@ -547,9 +558,9 @@ def result_of(deferred: Deferred[T]) -> T:
     return result
 
 
-def _server_config(address: str, database_url: str) -> ServerConfig:
+def _server_config(address: str, name: str, database_url: str) -> ServerConfig:
     return ServerConfig(
-        name=address,
+        name=name,
         address=address,
         bind_address=address,
         api_address=address,
