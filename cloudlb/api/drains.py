@@ -36,6 +36,7 @@ class DrainAnswer:
     left: Long | None = shown("the number of hosts that the server still has")
     jobs: Long | None = shown("the number of jobs that the server still has to end")
     eta: Long | None = shown("the seconds until the last host will have gone, as things look; none: unknown")
+    note: str | None = shown("why it does not go on, where it waits for something")
     failed: list[dict[str, Any]] | None = shown("hosts that could not be moved: hostid, hostname and reason")
 
 
@@ -56,6 +57,7 @@ def show_drain(txn: Transaction, drain: Drain | None) -> dict[str, Any] | None:
             left=Long(drain.left),
             jobs=Long(drain.jobs),
             eta=None if drain.eta is None else Long(round(drain.eta)),
+            note=drain.note,
             failed=[as_answer(host) for host in _failed(txn, drain)],
         )
     )

@@ -172,7 +172,14 @@ class ProgressTests(ServerStateTestCase):
         uuid = self.call("listHosts")["host"][0]["id"]
         self.ask("prepareForMaintenance")
         self.drain(
-            started=NOW, total=7, moved=4, left=3, jobs=1, eta=12.4, failed={uuid: "it does not answer", "gone": "lost"}
+            started=NOW,
+            total=7,
+            moved=4,
+            left=3,
+            jobs=1,
+            eta=12.4,
+            note="nobody is Up",
+            failed={uuid: "it does not answer", "gone": "lost"},
         )
         drain = self.ask("readyForShutdown")["drain"]
         self.assertEqual(
@@ -185,6 +192,7 @@ class ProgressTests(ServerStateTestCase):
                 "left": 3,
                 "jobs": 1,
                 "eta": 12,
+                "note": "nobody is Up",
                 "failed": [
                     {"hostid": uuid, "hostname": "a", "reason": "it does not answer"},
                     {"hostid": "gone", "reason": "lost"},

@@ -1,0 +1,169 @@
+"""`cloudlb drain` and `cloudlb undrain`: a management server is emptied, and used again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from cloudlb.cli.client import Client, Row, Unreachable, api_options
+from cloudlb.cli.drain_progress import progress, summary
+from cloudlb.cli.jobs import FIRST_PAUSE, INTERRUPTED, LAST_PAUSE, PATIENCE
+from cloudlb.cli.servers import find_server
+from cloudlb.cli.tables import print_json, print_table, printable
+
+EXIT_STATUS: Mapping[str, int] = {"done": 0, "forced": 0, "timed out": 3, "cancelled": 4, "stopped": 5}
+"""By how the drain ended. 1 is for an order that was not taken, 2 for wrong usage."""
+
+_SHUTDOWN_STATES = ("PreparingForShutDown", "ReadyToShutDown")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--algorithm", metavar="A", help="How agents choose their new servers; without it, as ever.")
+@click.option("--forced", is_flag=True, help="When the time is over, disconnect the agents that are left.")
+@click.option("--shutdown", is_flag=True, help="Have its process end when it is empty.")
+@click.option("--no-wait", is_flag=True, help="Give the order, and do not wait for its end.")
+@api_options
+def drain(
+    name: str,
+    algorithm: str | None,
+    forced: bool,
+    shutdown: bool,
+    no_wait: bool,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Have the management server NAME emptied: its agents are moved to the others, its jobs end.
+
+    NAME is a name, an id or an address. The server is in Maintenance then, or with --shutdown its process ends. Given
+    again, it goes on: after a time-out, or with other options. Ctrl-C ends the watching and nothing else; see `cloudlb
+    undrain`.
+
+    The exit status is 0 if the server is empty, 3 if its time was over before, 4 if it was cancelled, 5 if the server
+    died or was stopped meanwhile, and 1 if the order was not taken.
+    """
+    client = Client(config)
+    server = find_server(client, name)
+    state = _order(client, server, algorithm, forced, shutdown)
+    if not no_wait:
+        state = _watch(client, state, shutdown)
+    if as_json:
+        print_json([state])
+    else:
+        _print(state)
+    if not no_wait:
+        sys.exit(EXIT_STATUS[_end(state)])
+
+
+@click.command()
+@click.argument("name")
+@click.option("--no-rebalance", is_flag=True, help="Do not have agents moved back to it now.")
+@api_options
+def undrain(name: str, no_rebalance: bool, config: Path | None, as_json: bool) -> None:
+    """Use the management server NAME again: in maintenance, on the way there, or before a shutdown is triggered."""
+    client = Client(config)
+    server = find_server(client, name)
+    if server["state"] in _SHUTDOWN_STATES:
+        answer = client.call("cancelShutdown", managementserverid=server["id"])["cancelshutdown"]
+    else:
+        rebalance = "false" if no_rebalance else "true"
+        answer = client.call("cancelMaintenance", managementserverid=server["id"], rebalance=rebalance)
+        answer = answer["cancelmaintenance"]
+    if as_json:
+        print_json([answer])
+    else:
+        click.echo(f"{printable(answer['managementservername'])}: {answer['state']}")
+
+
+def _order(client: Client, server: Row, algorithm: str | None, forced: bool, shutdown: bool) -> Row:
+    """Give the order, unless it was given and is under way, or carried out; how the server is then."""
+    before = server.get("drain", {})
+    same = (before.get("algorithm"), before.get("forced")) == (algorithm, forced) and "end" not in before
+    if server["state"] == ("ShuttingDown" if shutdown else "PreparingForMaintenance") and same:
+        click.echo(f"{printable(server['name'])} is being emptied already.", err=True)
+        return look(client, server["id"])
+    if server["state"] == "Maintenance" and not shutdown:
+        return look(client, server["id"])
+    command = "triggerShutdown" if shutdown else "prepareForMaintenance"
+    order: Row = client.call(
+        command, managementserverid=server["id"], algorithm=algorithm, forced="true" if forced else None
+    )[command.lower()]
+    return order
+
+
+def look(client: Client, server_id: str) -> Row:
+    """How far a server is."""
+    state: Row = client.call("readyForShutdown", managementserverid=server_id)["readyforshutdown"]
+    return state
+
+
+def _watch(client: Client, state: Row, shutdown: bool) -> Row:
+    """Wait until a server is empty, or has ended if it is shut down; how it was last."""
+    name = printable(state["managementservername"])
+    pause, heard = FIRST_PAUSE, time.monotonic()
+    try:
+        with progress(name) as show:
+            show(state)
+            while not _is_over(state, shutdown):
+                time.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+                try:
+                    state = look(client, state["managementserverid"])
+                except Unreachable as error:
+                    if shutdown and _was_empty(state):
+                        # The server that was asked is this one, and has ended.
+                        return _ended(state)
+                    if time.monotonic() - heard > PATIENCE:
+                        raise click.ClickException(
+                            f"{error.message}. The drain goes on; ask another server: cloudlb servers"
+                        ) from error
+                else:
+                    heard = time.monotonic()
+                    show(state)
+    except KeyboardInterrupt:
+        click.echo(
+            f"The drain goes on. Watch it with: cloudlb drain {name}; cancel it with: cloudlb undrain {name}", err=True
+        )
+        sys.exit(INTERRUPTED)
+    return state
+
+
+def _is_over(state: Row, shutdown: bool) -> bool:
+    if state["state"] == "Down":
+        return True
+    if shutdown:
+        return state["state"] != "ShuttingDown"
+    return state["state"] == "Maintenance" or "end" in state.get("drain", {})
+
+
+def _was_empty(state: Row) -> bool:
+    drain = state["drain"]
+    return "end" in drain or ("started" in drain and not drain["left"] and not drain["jobs"])
+
+
+def _ended(state: Row) -> Row:
+    """A server as it is after its shutdown, which it could not tell any more."""
+    return {**state, "state": "Down", "drain": {"end": "done", **state["drain"]}}
+
+
+def _end(state: Row) -> str:
+    """How the drain ended; one that has no end died with its server."""
+    if state["state"] == "Maintenance":
+        return "done"
+    end: str = state.get("drain", {}).get("end", "stopped")
+    return end
+
+
+def _print(state: Row) -> None:
+    click.echo(f"{printable(state['managementservername'])}: {state['state']}; {summary(state)}")
+    failed = state.get("drain", {}).get("failed")
+    if failed:
+        print_table(
+            ("HOST", "REASON", "ID"),
+            ((row.get("hostname"), row["reason"], row["hostid"]) for row in failed),
+            wraps="REASON",
+        )
