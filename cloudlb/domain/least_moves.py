@@ -1,16 +1,18 @@
 """The fewest moves that bring every server's number of hosts within bounds.
 
 Which hosts may move, and where each of them, is given: an agent goes where its list leads, or nowhere; a host without
-an agent goes anywhere. What is asked for is a flow of least cost: every move costs the same, but for the little by
-which the move of an agent, which belongs where it goes, is preferred to that of a host that belongs nowhere; every host
-by which a server would stay out of its bounds costs more than any chain of moves, so that the bounds come first.
-Successive shortest paths find it [Ahuja, Magnanti and Orlin, Network Flows, 1993, section 9.7].
+an agent goes anywhere. What is asked for is a flow of least cost. Every host by which a server would stay out of its
+bounds costs more than any chain of moves, so that the bounds come first, and then the number of moves. Of choices with
+as many moves those are preferred that move agents, which belong where they go, and of these the one that leaves the
+servers most even within their bounds, in steps. Successive shortest paths find it [Ahuja, Magnanti and Orlin, Network
+Flows, 1993, section 9.7].
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -19,6 +21,8 @@ from attrs import define
 Pairs: TypeAlias = Mapping[tuple[str, str], int]
 """How many hosts go from the first server to the second."""
 
+_STEPS = 16
+"""In which how full a server is counts between its bounds."""
 _SOURCE = 0
 _SINK = 1
 _ANYWHERE = 2
@@ -57,18 +61,23 @@ def least_moves(
     """
     node = {address: number for number, address in enumerate(counts, start=3)}
     network = _Network(len(node) + 3)
-    # The number of free hosts that move decides only between choices of as many moves.
-    led = sum(free.values()) + 1
-    far = (len(node) + 2) * (led + 1)
+    # Each of these is worth more than all that may be had of the one before: a step, a free host that stays, a host
+    # that stays, a host within bounds.
+    stay_free = 2 * _STEPS * (sum(counts.values()) + 1)
+    move = stay_free * (sum(free.values()) + 1)
+    far = 2 * (len(node) + 1) * (move + stay_free)
     for address, count in counts.items():
         least, most = bounds[address]
         here = node[address]
         network.join(_SOURCE, here, max(0, count - most), -far)
-        network.join(_SOURCE, here, max(0, min(count, most) - least), 0)
         network.join(here, _SINK, max(0, least - count), -far)
-        network.join(here, _SINK, max(0, most - max(count, least)), 0)
-    moves = {pair: network.join(node[pair[0]], node[pair[1]], room, led) for pair, room in possible.items()}
-    leave = {address: network.join(node[address], _ANYWHERE, room, led + 1) for address, room in free.items()}
+        steps = [least + (most - least) * step // _STEPS for step in range(_STEPS + 1)]
+        for step, (bottom, top) in enumerate(pairwise(steps)):
+            # The fuller a server, the rather it is left, and the less it is chosen.
+            network.join(_SOURCE, here, max(0, min(count, top) - bottom), _STEPS - 1 - step)
+            network.join(here, _SINK, max(0, top - max(count, bottom)), step)
+    moves = {pair: network.join(node[pair[0]], node[pair[1]], room, move) for pair, room in possible.items()}
+    leave = {address: network.join(node[address], _ANYWHERE, room, move + stay_free) for address, room in free.items()}
     total = sum(free.values())
     arrive = {address: network.join(_ANYWHERE, here, total, 0) for address, here in node.items()} if total else {}
     while path := network.gainful_path():

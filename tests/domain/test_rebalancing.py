@@ -265,6 +265,17 @@ class Rendezvous(SynchronousTestCase):
         self.assertEqual({move.target for move in planned.moves}, {"D"})
         self.assertTrue(all(least <= share.after <= most for share in shares), shares)
 
+    def test_evenly(self) -> None:
+        """The others give according to what they have: they are as even afterwards as the fewest moves allow."""
+        for seed in range(5):
+            hosts = [evolve(host, place=Place(f"{seed}-{host.id}", 0)) for host in hosts_on([None] * 3000)]
+            homes = first_places(hosts, SERVERS[:3])
+            placed = [evolve(host, server=homes[host.id], up=True) for host in hosts]
+            shares = plan(placed, SERVERS, Algorithm.RENDEZVOUS, Band(agents=10, factor=1.2)).shares
+            left = [share.after for share in shares[:3]]
+            # Between the bounds are 273 hosts, in 16 steps.
+            self.assertLessEqual(max(left) - min(left), 3 * 273 / 16, left)
+
     def test_weights(self) -> None:
         """The average is by weight."""
         servers = [evolve(A, weight=3), B]
