@@ -35,7 +35,6 @@ from cloudlb.agents.maintenance import Maintenance
 from cloudlb.agents.moves import Moves
 from cloudlb.agents.operations import Operations
 from cloudlb.agents.overdue import Overdue
-from cloudlb.agents.probes import Probes
 from cloudlb.agents.reconciliation import Reconciliation
 from cloudlb.agents.refusals import Refusals
 from cloudlb.agents.registration import Registration
@@ -120,7 +119,7 @@ class Server(Service):
             failed: called when the server could not start.
             stop: called when the process is to end in good order, by a call of the API.
             threads: makes those of a direct host's resource, given a name; real ones if None.
-            new_uuid: makes the ids of commands and questions.
+            new_uuid: makes the ids of commands.
         """
         self.config = config
         self.database = database
@@ -132,8 +131,9 @@ class Server(Service):
         self.directory = Directory(self.bus)
         self.sender = Sender(self.directory, self.settings, self.hooks, reactor, new_uuid)
         self.statuses = Statuses(database, reactor)
-        self.probes = Probes(database, self.bus, self.sender, reactor, new_uuid)
-        self._means = Means(store=database, sender=self.sender, probes=self.probes, reactor=reactor)
+        self._means = Means(
+            store=database, sender=self.sender, server_id=lambda: self.directory.server_id, reactor=reactor
+        )
         self.investigators = Investigators(database, self.settings, reactor, rng, built_in(self._means))
         self.disconnection = Disconnection(
             database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor
@@ -268,7 +268,7 @@ class Server(Service):
             self.registration.server_id = self.direct_hosts.server_id = self.moves.server_id = own
             self.resource_states.server_id = self.maintenance.server_id = self.plan_parts.server_id = own
             self.statuses.server_id = self.investigators.server_id = self.refusals.server_id = own
-            self.command_jobs.server_id = self.probes.server_id = self.second_looks.server_id = own
+            self.command_jobs.server_id = self.second_looks.server_id = own
             await self.settings.load()
             await self.bus.start()
             await self.settings.load()
@@ -330,7 +330,6 @@ class Server(Service):
         self.maintenance.stop()
         self.overdue.stop()
         self.second_looks.stop()
-        self.probes.stop()
         self.pruning.stop()
         self.fencing.stop()
         self.bereaved.stop()

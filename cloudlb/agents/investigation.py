@@ -10,7 +10,7 @@ This is the module that the author of an investigator imports; see docs/writing-
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 from uuid import UUID
@@ -67,20 +67,7 @@ class SendsCommands(Protocol):
         timeout: float | None = None,
         stop_on_error: bool = True,
     ) -> Deferred[list[Answer | Opaque]]:
-        """Send commands to a host that is Up on this server; fails with a CommandError only."""
-        ...
-
-
-class SendsProbes(Protocol):
-    """The part of :class:`cloudlb.agents.probes.Probes` that investigators use."""
-
-    @property
-    def server_id(self) -> ServerId:
-        """This server."""
-        ...
-
-    def send(self, host: Host, commands: Sequence[Command], *, timeout: float) -> Deferred[list[Answer | Opaque]]:
-        """Ask a host that is Up on whichever server about another one; fails with a CommandError only."""
+        """Send commands to a host that is Up on any server; fails with a CommandError only."""
         ...
 
 
@@ -90,7 +77,8 @@ class Means:
 
     store: Store
     sender: SendsCommands
-    probes: SendsProbes
+    server_id: Callable[[], ServerId]
+    """This server."""
     reactor: Any = field(repr=False)
     """Tells the time, and opens connections."""
 

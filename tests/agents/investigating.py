@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from cloudlb.agents.errors import AgentUnavailable, CommandError
@@ -147,21 +147,10 @@ class FakeSender:
         return succeed([each for each in said if isinstance(each, Answer)])
 
 
-@frozen
-class FakeProbes:
-    """Those of server 1, which reach hosts as the sender does, wherever they are."""
-
-    sender: FakeSender
-    server_id: ServerId = ServerId(1)
-
-    def send(self, host: Host, commands: Sequence[Command], *, timeout: float) -> Deferred[Answers]:
-        return self.sender.send(host.id, commands, timeout=timeout, stop_on_error=False)
-
-
 def means(store: FakeStore, sender: FakeSender | None = None, reactor: Any = None) -> Means:
     """What investigators are made of."""
     sender = sender or FakeSender()
-    return Means(store=store.store, sender=sender, probes=FakeProbes(sender), reactor=reactor)
+    return Means(store=store.store, sender=sender, server_id=lambda: ServerId(1), reactor=reactor)
 
 
 UNAVAILABLE = StoreUnavailable("the database is away")

@@ -44,7 +44,7 @@ async def neighbours(means: Means, host: Host, command: type[Command]) -> list[H
     """
     if host.cluster is None:
         return []
-    cluster, own = host.cluster.id, means.probes.server_id
+    cluster, own = host.cluster.id, means.server_id()
 
     def find(txn: Transaction) -> tuple[list[Host], set[ServerId | None]]:
         live = {server.id for server in txn.servers.all() if server.alive}
@@ -104,7 +104,7 @@ def ask(
     for host in hosts:
         if over:
             break
-        sent = means.probes.send(host, commands(host), timeout=PATIENCE * seconds)
+        sent = means.sender.send(host.id, commands(host), timeout=PATIENCE * seconds, stop_on_error=False)
         # Its time may be longer: what commands.timeout says of a command wins.
         sent.addTimeout(PATIENCE * seconds, means.reactor)
         asked.append(sent.addErrback(mute).addCallback(hear, host))
