@@ -8,14 +8,17 @@ PROGRAM := .venv/installed
 TOOLS := .venv/installed-dev
 DEPLOYMENT := --server 127.0.0.1 --server 127.0.0.2 --server 127.0.0.3 --agents 6 \
 	--algorithm roundrobin --check-interval 5
+# Histories that make simulate runs.
+SEEDS := 1-200
 
-.PHONY: help run demo test check lint format types layers clean
+.PHONY: help run demo test simulate check lint format types layers clean
 .NOTPARALLEL:
 
 help:
 	@echo "make run     a cluster on this machine: 3 servers, 6 agents, a live table; ends with Ctrl-C"
 	@echo "make demo    the cluster plays its story by itself: balance, failover, failback, another algorithm"
 	@echo "make test    every test"
+	@echo "make simulate  histories of whole clusters under faults, by seed: make simulate SEEDS=1-1000"
 	@echo "make check   ruff, mypy --strict, import-linter, and every test"
 	@echo "make clean   remove all that these made: .venv, var and caches"
 
@@ -32,6 +35,9 @@ demo: $(PROGRAM)
 
 test: $(TOOLS)
 	$(BIN)/python -m twisted.trial tests
+
+simulate: $(TOOLS)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes $$(nproc)
 
 check: lint format types layers test
 

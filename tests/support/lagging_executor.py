@@ -62,10 +62,13 @@ class LaggingExecutor:
 
     def stop(self) -> Deferred[None]:
         """Fires when all that was submitted has ended; at once for a dead process, whose work never does."""
-        self._stopped = Deferred()
-        if not self._machine.alive or not self._under_way:
+        if self._stopped is None:
+            self._stopped = Deferred()
+        if not self._stopped.called and not (self._machine.alive and self._under_way):
             self._stopped.callback(None)
-        return self._stopped
+        waiter: Deferred[None] = Deferred()
+        self._stopped.chainDeferred(waiter)
+        return waiter
 
     def _run(self, work: Callable[[], T], result: Deferred[T], end: float) -> None:
         if self.away:
@@ -83,5 +86,5 @@ class LaggingExecutor:
             result.errback(StoreUnavailable("the database is away"))
         else:
             done.chainDeferred(result)
-        if self._stopped is not None and not self._under_way:
+        if self._stopped is not None and not self._stopped.called and not self._under_way:
             self._stopped.callback(None)

@@ -181,6 +181,7 @@ class Machine(posixbase._DisconnectSelectableMixin):
         # Like a reactor's loop: first the timers that are due, then what is ready.
         if self.frozen or not self.alive:
             return
+        self._network.running = self.address
         self._run_due_calls()
         touched, self._touched = self._touched, {}
         for each in touched:

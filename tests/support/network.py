@@ -28,6 +28,8 @@ class Network:
 
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self.clock = clock
+        self.running: str | None = None
+        """The address of the machine whose process has its turn, or had the last one."""
         self._rng = rng
         self._machines: dict[str, Machine] = {}
         self._listening: dict[Address, Socket] = {}
@@ -73,6 +75,11 @@ class Network:
         self._cuts.add((source, target))
         if not one_way:
             self._cuts.add((target, source))
+
+    def mend(self, one: str, other: str) -> None:
+        """End the cuts between two addresses; the kernels retransmit before long."""
+        self._cuts.difference_update([(one, other), (other, one)])
+        self._retransmit()
 
     def heal(self) -> None:
         """End every cut and delay; the kernels retransmit before long."""

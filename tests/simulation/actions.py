@@ -1,0 +1,267 @@
+"""What the steps of a plan do. One that does not fit, to a server that is dead for instance, does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.settings import InvalidSetting
+from tests.simulation.traffic import serves
+from tests.support.world import AgentProcess, ServerProcess
+
+if TYPE_CHECKING:
+    from tests.simulation.history import History
+
+ACTIONS: dict[str, Callable[..., None]] = {}
+
+
+def action(function: Callable[..., None]) -> Callable[..., None]:
+    """Have plans know a function by its name."""
+    ACTIONS[function.__name__] = function
+    return function
+
+
+def order(server: ServerProcess, what: Callable[[], Coroutine[Deferred[Any], Any, Any]], *refusals: type) -> None:
+    """Have a server do something, if it runs; it may refuse, or be without its database."""
+
+    def begin() -> None:
+        Deferred.fromCoroutine(what()).addErrback(lambda failure: failure.trap(StoreUnavailable, *refusals))
+
+    if serves(server):
+        server.machine.callLater(0, begin)
+
+
+# Servers.
+
+
+@action
+def kill_server(play: History, address: str) -> None:
+    """SIGKILL."""
+    if play.world.servers[address].alive:
+        play.world.kill_server(play.world.servers[address])
+
+
+@action
+def power_off_server(play: History, address: str) -> None:
+    """No FIN, no RST."""
+    if play.world.servers[address].alive:
+        play.world.power_off(play.world.servers[address])
+
+
+@action
+def start_server(play: History, address: str) -> None:
+    """It starts, but for one that stays dead; one that runs is killed and starts anew."""
+    if address not in play.plan.stay_dead:
+        play.world.restart_server(play.world.servers[address])
+
+
+@action
+def stop_server(play: History, address: str) -> None:
+    """SIGTERM; the process ends when it has stopped."""
+    server = play.world.servers[address]
+    machine, service = server.machine, server.service
+
+    def stopped(_: object) -> None:
+        play.world.clock.callLater(0, play.world.network.kill, machine)
+
+    if server.running and service.running:
+        machine.callLater(0, lambda: maybeDeferred(service.stopService).addBoth(stopped))
+
+
+@action
+def add_server(play: History, address: str) -> None:
+    """A server joins on a new machine."""
+    if address not in play.world.servers:
+        play.world.add_server(address)
+
+
+@action
+def freeze_server(play: History, address: str) -> None:
+    """SIGSTOP."""
+    if play.world.servers[address].running:
+        play.world.freeze(play.world.servers[address])
+
+
+@action
+def thaw_server(play: History, address: str) -> None:
+    """SIGCONT."""
+    if play.world.servers[address].frozen:
+        play.world.thaw(play.world.servers[address])
+
+
+# The network.
+
+
+def _cut(play: History, address: str, others: Sequence[str], way: str) -> None:
+    for other in others:
+        if way in ("both", "out"):
+            play.world.network.cut(address, other, one_way=True)
+        if way in ("both", "in"):
+            play.world.network.cut(other, address, one_way=True)
+
+
+def _mend(play: History, address: str, others: Sequence[str]) -> None:
+    for other in others:
+        play.world.network.mend(address, other)
+
+
+def _everybody_but(play: History, address: str) -> list[str]:
+    everybody: list[ServerProcess | AgentProcess] = [*play.world.servers.values(), *play.world.agents.values()]
+    return [process.address for process in everybody if process.address != address]
+
+
+def _addresses(play: History, agents: Sequence[int]) -> list[str]:
+    return [play.world.agents[agent].address for agent in agents]
+
+
+@action
+def cut_off_server(play: History, address: str, way: str) -> None:
+    """Nobody reaches a server, or it reaches nobody, but for the database."""
+    _cut(play, address, _everybody_but(play, address), way)
+
+
+@action
+def reach_server(play: History, address: str) -> None:
+    """A server is reached again."""
+    _mend(play, address, _everybody_but(play, address))
+
+
+@action
+def cut_agents(play: History, address: str, agents: Sequence[int], way: str) -> None:
+    """Some agents and a server do not reach each other."""
+    _cut(play, address, _addresses(play, agents), way)
+
+
+@action
+def reach_agents(play: History, address: str, agents: Sequence[int]) -> None:
+    """They do again."""
+    _mend(play, address, _addresses(play, agents))
+
+
+@action
+def cut_servers(play: History, one: str, other: str, way: str) -> None:
+    """Two servers do not reach each other."""
+    _cut(play, one, [other], way)
+
+
+@action
+def reach_servers(play: History, one: str, other: str) -> None:
+    """They do again."""
+    _mend(play, one, [other])
+
+
+@action
+def delay_server(play: History, address: str, seconds: float) -> None:
+    """A server becomes hard to reach, or easy again."""
+    play.world.network.delay(play.world.servers[address].machine, seconds)
+
+
+# The database.
+
+
+@action
+def slow_database(play: History, address: str, lag: float) -> None:
+    """A server waits for it longer, or no longer."""
+    play.world.servers[address].slow_database(lag)
+
+
+@action
+def lose_database(play: History, address: str) -> None:
+    """A server does not reach it."""
+    play.world.servers[address].lose_database(away=True)
+
+
+@action
+def find_database(play: History, address: str) -> None:
+    """A server reaches it again."""
+    play.world.servers[address].lose_database(away=False)
+
+
+# Agents.
+
+
+@action
+def kill_agent(play: History, number: int) -> None:
+    """SIGKILL."""
+    play.world.kill_agent(play.world.agents[number])
+
+
+@action
+def power_off_agent(play: History, number: int) -> None:
+    """No FIN, no RST."""
+    if play.world.agents[number].alive:
+        play.world.power_off(play.world.agents[number])
+
+
+@action
+def start_agent(play: History, number: int) -> None:
+    """It starts, anew if it runs."""
+    play.world.restart_agent(play.world.agents[number])
+
+
+@action
+def freeze_agent(play: History, number: int) -> None:
+    """SIGSTOP."""
+    if play.world.agents[number].alive and not play.world.agents[number].frozen:
+        play.world.freeze(play.world.agents[number])
+
+
+@action
+def thaw_agent(play: History, number: int) -> None:
+    """SIGCONT."""
+    if play.world.agents[number].frozen:
+        play.world.thaw(play.world.agents[number])
+
+
+@action
+def fill_disk(play: History, number: int) -> None:
+    """There is no room for the agent's file."""
+    play.world.agents[number].disk_full = True
+
+
+@action
+def free_disk(play: History, number: int) -> None:
+    """There is again."""
+    play.world.agents[number].disk_full = False
+
+
+# Orders of operators.
+
+
+@action
+def change_setting(play: History, address: str, name: str, value: str) -> None:
+    """Another value; a list of dead servers alone is refused."""
+    server = play.world.servers[address]
+    order(server, lambda: server.service.settings.change(name, value), InvalidSetting)
+
+
+@action
+def delete_host(play: History, address: str, number: int) -> None:
+    """A host is deleted."""
+    server, host_id = play.world.servers[address], play.world.host_id(play.world.agents[number])
+    if host_id is not None:
+        order(server, lambda: server.service.operations.delete_host(host_id, 1))
+
+
+# Commands.
+
+
+@action
+def start_job(play: History, address: str, number: int, changes: bool, key: str | None) -> None:
+    """Somebody calls a server; the job carries the command."""
+    play.traffic.start_job(play.world.servers[address], play.world.agents[number], changes=changes, key=key)
+
+
+@action
+def send(play: History, address: str, number: int, changes: bool) -> None:
+    """Code of a server sends a command."""
+    play.traffic.send(play.world.servers[address], play.world.agents[number], changes=changes)
+
+
+@action
+def send_in_sequence(play: History, address: str, number: int, count: int) -> None:
+    """Code of a server sends commands that are to be carried out one after the other."""
+    play.traffic.send_in_sequence(play.world.servers[address], play.world.agents[number], count)

@@ -1,0 +1,122 @@
+"""What must hold all the while, and what must hold in the end."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
+from cloudlb.domain.host_list import HostList
+from cloudlb.domain.models import HostId
+from tests.simulation.traffic import Traffic
+from tests.support.machine import Machine
+from tests.support.world import AgentProcess, ServerProcess, World
+
+BUS_LATENCY = 1.0
+"""Seconds in which a server hears of a session on another one, where the database answers at once."""
+LAGS = 5
+"""Times that it waits for the database meanwhile: a read that is under way and one more, each there and back."""
+TIMERS, TIMERS_PER_AGENT = 60, 6
+"""Most timers of a server at rest."""
+
+
+class Ownership:
+    """Watches that no two servers own a host for longer than news take."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._able_since: dict[Machine, float] = {}
+        self._doubted: dict[tuple[HostId, frozenset[Machine]], float] = {}
+
+    def look(self) -> Iterator[str]:
+        """Say who has been two for too long; called often."""
+        now = self._world.clock.seconds()
+        able = self._able(now)
+        owners: defaultdict[HostId, list[ServerProcess]] = defaultdict(list)
+        for server in able:
+            for attache in server.service.directory:
+                if attache.owns_host:
+                    owners[attache.host.id].append(server)
+        doubted = {}
+        for host_id, servers in owners.items():
+            if len(servers) > 1:
+                key = host_id, frozenset(server.machine for server in servers)
+                since = doubted[key] = self._doubted.get(key, now)
+                patience = BUS_LATENCY + LAGS * max(server.database_lag for server in servers)
+                if now - max(since, *(self._able_since[server.machine] for server in servers)) > patience:
+                    names = ", ".join(server.address for server in servers)
+                    yield f"host {host_id} is owned by {names}, and has been for {now - since:.1f} s"
+        self._doubted = doubted
+
+    def _able(self, now: float) -> list[ServerProcess]:
+        """Servers that run and reach their database, and so should hear of others' sessions."""
+        able = [server for server in self._world.running_servers if not server.database_away]
+        self._able_since = {server.machine: self._able_since.get(server.machine, now) for server in able}
+        return able
+
+
+def broken(world: World, traffic: Traffic) -> Iterator[str]:
+    """What must not be at any time."""
+    for row in world.stale_writes():
+        yield f"a server wrote the status of a host that was another's: {row}"
+    yield from traffic.broken()
+
+
+def unsettled(world: World, traffic: Traffic) -> Iterator[str]:
+    """What must not be any more once the faults have been over for a while."""
+    dead = {server.address for server in world.servers.values() if not server.alive}
+    for agent in world.agents.values():
+        yield from misplaced(world, agent, dead)
+        if agent.alive and agent.service.agent._journal.untold:
+            yield f"{agent.name} still tells of ends that were written long ago"
+    yield from traffic.open()
+
+
+def leaks(world: World) -> Iterator[str]:
+    """What grows, at rest."""
+    for server in world.running_servers:
+        most = TIMERS + TIMERS_PER_AGENT * len(server.service.directory)
+        timers = len(server.machine.getDelayedCalls())
+        if timers > most:
+            yield f"{server.address} has {timers} timers, and {len(server.service.directory)} agents"
+
+
+def misplaced(world: World, agent: AgentProcess, dead: Collection[str]) -> Iterator[str]:
+    """What keeps an agent from being where it should be, and from holding what it should hold.
+
+    Args:
+        world: with the agent, at rest.
+        agent: that it is about; a dead or deleted one should be nowhere.
+        dead: servers that take no agents.
+    """
+    if not agent.alive:
+        if world.host_id(agent) is not None and (believers := world.believers(agent)):
+            yield f"{agent.name} is dead, and {believers} hold it"
+        return
+    if world.host_id(agent) is None:
+        yield f"{agent.name} was never admitted"
+        return
+    row = world.row(agent)
+    if row.removed is not None:
+        if (agent.server, world.believers(agent), row.status.value) != (None, [], "Removed"):
+            yield f"{agent.name} is removed, {row.status.value}, on {agent.server}, {world.believers(agent)} hold it"
+        return
+    yield from world.problems(agent)
+    current = world.read(lambda txn: txn.settings.load())
+    algorithm = current.algorithm
+    held = HostList.parse(agent.host_property)
+    in_zone = world.read(lambda txn: txn.hosts.ids_in_zone(row.zone.id))
+    wanted = host_list_for(algorithm, current.servers, Place(row.facts.guid, in_zone.index(row.id)), random.Random(0))
+    if algorithm is Algorithm.ROUNDROBIN and any(world.row(other).removed for other in world.agents.values()):
+        # A deleted host moves the places of others, who learn of it when they next get a list.
+        is_wanted = (set(held.addresses), held.algorithm) == (set(wanted.addresses), wanted.algorithm)
+    else:
+        is_wanted = is_current(algorithm, wanted, held)
+    if not is_wanted:
+        yield f"{agent.name} holds {held}, should {wanted}"
+    # Under shuffle the head is tried once only.
+    if current.check_interval(None) > 0 and algorithm is not Algorithm.SHUFFLE:
+        first = next((address for address in held.addresses if address not in dead), None)
+        if agent.server != first:
+            yield f"{agent.name} holds {held}, of which {sorted(dead)} are dead, and is on {agent.server}"

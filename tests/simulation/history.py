@@ -1,0 +1,169 @@
+"""One history: a cluster, what befalls it, and whether everything held."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.simulation.actions import ACTIONS
+from tests.simulation.checks import Ownership, broken, leaks, unsettled
+from tests.simulation.plan import Plan
+from tests.simulation.trace import Trace
+from tests.simulation.traffic import Traffic
+from tests.support.world import World
+
+LOOK = 0.5
+"""Seconds between looks at who owns which host."""
+BOUND = 240.0
+"""Seconds after the last fault in which all has come to rest: the longest time-outs, and what follows from them."""
+REST = 10.0
+"""Seconds between looks whether it has; two in a row have to find nothing."""
+MEMORY = Path("/dev/shm")
+SHOWN = 8
+"""Problems of one kind of look that are told."""
+
+
+@frozen(kw_only=True)
+class Report:
+    """What came of a history."""
+
+    plan: Plan
+    problems: tuple[str, ...]
+    last: tuple[str, ...]
+    """Lines of the log before the end, or before the first problem."""
+    digest: str
+    settled: float
+    """Seconds after the last fault in which the cluster had come to rest."""
+    counts: Counter[str]
+
+
+class History:
+    """Runs a plan."""
+
+    def __init__(self, plan: Plan, *, show: bool = False) -> None:
+        """Prepare; ``show``: print every line that is logged."""
+        self.plan = plan
+        self._trace = Trace(show=show)
+        self._problems: list[str] = []
+        self._settled = 0.0
+
+    def run(self) -> Report:
+        """Run it to its end, or to the first problem."""
+        folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        collecting = gc.isenabled()
+        # When garbage is found must not depend on what ran before.
+        gc.disable()
+        self._trace.start()
+        try:
+            self._start(folder)
+            try:
+                self._pass_through()
+                counts = self.traffic.counts()
+            finally:
+                self.world.close()
+            gc.collect()
+            self._note_defects()
+        finally:
+            self._trace.stop()
+            if collecting:
+                gc.enable()
+            shutil.rmtree(folder)
+        return Report(
+            plan=self.plan,
+            problems=tuple(self._problems),
+            last=tuple(self._trace.last),
+            digest=self._trace.digest,
+            settled=self._settled,
+            counts=counts,
+        )
+
+    def _start(self, folder: Path) -> None:
+        plan = self.plan
+        record = folder / "executed"
+        self.world = World(
+            folder / "world",
+            servers=plan.servers,
+            agents=plan.agents,
+            seed=plan.seed,
+            algorithm=plan.algorithm,
+            check_interval=plan.check_interval,
+            ping_interval=plan.ping_interval,
+            database_lag=plan.lag,
+            told=plan.told,
+            properties="backoff.seconds=1\nbackoff.max.seconds=5\n"
+            f"simulator.delay={plan.delay}\nsimulator.record={record}\n",
+            ready=self._trace.follow,
+        )
+        self.traffic = Traffic(self.world, record)
+        self._ownership = Ownership(self.world)
+
+    def _pass_through(self) -> None:
+        start = self.world.clock.seconds()
+        for step in self.plan.steps:
+            self._advance(start + step.at)
+            if self._problems:
+                return
+            self._trace.note(f"--- {step}")
+            ACTIONS[step.action](self, *step.args)
+        self._advance(start + self.plan.seconds)
+        if not self._problems:
+            self._trace.note("--- the faults are over")
+            self._end_faults()
+            self._come_to_rest()
+
+    def _advance(self, until: float) -> None:
+        """Let time pass, and look at what must hold all the while."""
+        while (now := self.world.clock.seconds()) < until and not self._problems:
+            self.world.advance(min(LOOK, until - now))
+            self._problems += self._ownership.look()
+            self._note_defects()
+
+    def _end_faults(self) -> None:
+        """Everything is well again but for servers that stay dead, as long as there is one that the agents know."""
+        world = self.world
+        world.network.heal()
+        for server in world.servers.values():
+            server.lose_database(away=False)
+            server.slow_database(self.plan.lag)
+            if server.frozen:
+                world.thaw(server)
+        for agent in world.agents.values():
+            agent.disk_full = False
+            if agent.frozen:
+                world.thaw(agent)
+            if not agent.alive:
+                world.restart_agent(agent)
+        stay_dead = set(self.plan.stay_dead)
+        listed = world.read(lambda txn: txn.settings.load()).servers
+        if all(address in stay_dead and not world.servers[address].alive for address in listed):
+            stay_dead.difference_update(listed)
+        for server in world.servers.values():
+            if not server.alive and server.address not in stay_dead:
+                world.restart_server(server)
+
+    def _come_to_rest(self) -> None:
+        end = self.world.clock.seconds()
+        rested = False
+        while not self._problems:
+            self._advance(self.world.clock.seconds() + REST)
+            found = list(unsettled(self.world, self.traffic))
+            since = self.world.clock.seconds() - end
+            if rested and not found:
+                break
+            if not found:
+                self._settled = since
+            elif rested or since > BOUND:
+                said = "had come to rest, and did not stay" if rested else f"has not come to rest in {BOUND:.0f} s"
+                self._problems += [f"the cluster {said}: {problem}" for problem in found[:SHOWN]]
+            rested = not found
+        self._problems += broken(self.world, self.traffic)
+        self._problems += leaks(self.world)
+
+    def _note_defects(self) -> None:
+        self._problems += self._trace.defects[:SHOWN]
+        self._trace.defects.clear()
