@@ -12,6 +12,10 @@ ShutdownRequested                     no      -            -             Shutdow
 ManagementServerDown                  no      -            -             ManagementServerDown: Disconnected
 AgentTransferred                      no      -            -             none: unchanged
 
+A host that is Rebalancing knows no loss but RebalanceFailed, which is written before what the table says. The link of
+an agent that was asked to break it (cloudlb.agents.departures) ends by AgentDisconnected, and leaves the host
+Rebalancing, until its agent is given up.
+
 While a host that was lost (UNANNOUNCED) stays Disconnected, and its state is not left alone, it is asked about again
 and again: Down leads to HostDown, anything else to nothing.
 """
@@ -37,7 +41,14 @@ LEFT_ALONE = frozenset(
 """States in which nobody asks whether a lost host lives: its operator has taken it out of service. The first three are
 CloudStack's [AgentManagerImpl.MonitorTask]."""
 
-UNANNOUNCED = frozenset({HostEvent.PING_TIMEOUT, HostEvent.AGENT_DISCONNECTED, HostEvent.MANAGEMENT_SERVER_DOWN})
+UNANNOUNCED = frozenset(
+    {
+        HostEvent.PING_TIMEOUT,
+        HostEvent.AGENT_DISCONNECTED,
+        HostEvent.MANAGEMENT_SERVER_DOWN,
+        HostEvent.REBALANCE_FAILED,
+    }
+)
 """What takes a host's agent away without anybody's request. Whether such a host lives is worth asking until it is known
 to be down or its agent is back."""
 
