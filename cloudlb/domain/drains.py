@@ -144,7 +144,8 @@ class Tally:
         }
         failed = {**lost, **{uuid: stayed[uuid] for uuid in left if uuid in stayed}}
         elapsed = now - (drain.started or now)
-        to_come = len(guests) - moved - len(lost)
+        # At the pace so far; nobody knows when those that stay will go.
+        to_come = len(guests) - moved - len(failed)
         return evolve(
             drain,
             total=len(guests),
@@ -152,6 +153,6 @@ class Tally:
             left=len(left),
             jobs=jobs,
             failed=dict(list(failed.items())[:MOST_FAILED]),
-            eta=round(to_come * elapsed / moved, 1) if moved else None,
+            eta=round(to_come * elapsed / moved, 1) if moved and to_come else None,
             note=note,
         )

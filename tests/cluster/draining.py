@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class DrainCase(SynchronousTestCase):
                 self.sent[mark] = None
                 command = CheckHealthCommand(context_map={LOGGING_CONTEXT: mark})
                 sent = server.service.sender.send(self.world.row(agent).id, [command], timeout=30)
-                sent.addBoth(lambda end, mark=mark: self.sent.__setitem__(mark, end))
+                sent.addBoth(partial(self.sent.__setitem__, mark))
 
     def assert_answered(self) -> None:
         """Each command that was sent has its answer, and was carried out once."""

@@ -76,7 +76,7 @@ class MaintenanceTests(DrainCase):
         self.assertEqual(self.transitions(), [])
 
     def test_agents_that_come_are_sent_on(self) -> None:
-        """A new agent, whose list begins with the server, is Up on another one at once and is told to avoid this one."""
+        """A new agent, whose list begins with the server, is Up on another one at once."""
         world = self.build(agents=3)
         self.order("prepare_for_maintenance", self.first)
         self.advance_until_ended(self.first)
