@@ -52,13 +52,14 @@ from cloudlb.cluster.emptying import Emptying
 from cloudlb.cluster.fencing import Fencing
 from cloudlb.cluster.forwarding import Forwarding
 from cloudlb.cluster.membership import SERVER_STATE, Membership
+from cloudlb.cluster.namesake import refuse_namesake
 from cloudlb.cluster.orphans import Orphans
 from cloudlb.cluster.peer_links import PeerLinks
 from cloudlb.cluster.peer_trust import PeerTrust, TlsTrust
 from cloudlb.cluster.plan_parts import PlanParts
 from cloudlb.cluster.pruning import Pruning
-from cloudlb.cluster.relays import Relays
 from cloudlb.cluster.rebalancer import Rebalancer
+from cloudlb.cluster.relays import Relays
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
@@ -116,7 +117,7 @@ class Server(Service):
             reactor: IReactorTime and IReactorTCP.
             channel_factory: what encrypts accepted connections, TLS by the configuration's files if None.
             trust: links to other servers, by the same files if None.
-            failed: called when the server could not start.
+            failed: called when the server could not start, or another process has started as this server.
             stop: called when the process is to end in good order, by a call of the API.
             threads: makes those of a direct host's resource, given a name; real ones if None.
             new_uuid: makes the ids of commands.
@@ -127,6 +128,7 @@ class Server(Service):
         database.on_publish = self.bus.wake
         self.settings = LiveSettings(database, self.bus, reactor)
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
+        self.membership.on_superseded = failed
         self.hooks = Hooks()
         self.directory = Directory(self.bus)
         self.sender = Sender(self.directory, self.settings, self.hooks, reactor, new_uuid)
@@ -262,6 +264,7 @@ class Server(Service):
             self.hooks.load()
             self.investigators.load(self._means)
             await self.database.start()
+            await refuse_namesake(self.database, self._reactor, self.config.name)
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own
