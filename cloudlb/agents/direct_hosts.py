@@ -3,22 +3,26 @@
 Every server looks for such hosts every ``direct.agent.scan.interval`` seconds, and as soon as one is added or a server
 comes or goes. It begins to load at most ``direct.agent.load.size`` of those that are its own to load:
 
-- A host whose resource runs on a server that lives is that server's.
-- All servers agree which of them loads any other host: a hash of host and server decides. It changes with every
-  interval, so that a server that cannot load a host, since it lacks a package, does not keep the others from it.
+- A host whose resource runs on a server that lives is that server's, also if that is about to be emptied.
+- All servers agree which of those that are Up loads any other host: a hash of host and server decides. It changes with
+  every interval, so that a server that cannot load a host, since it lacks a package, does not keep the others from it.
+- A server to which a host is to move is told so, and loads it beside the one that has it.
 
     start the resource -> claim the host's row -> Up
 
 The claim begins a session of the host, as an agent's admission does, if nobody has begun one since the row was read.
-So of two servers that disagree, one has the host and the other lets go of its resource. What cannot be loaded is logged
-and noted in an event, once for each reason; the host becomes Error if it has never been Up, and is tried again.
+So of two servers that disagree, one has the host and the other lets go of its resource. A host that moves is Up all the
+while: what is under way in the session before is answered there, and then that one's resource is closed. What cannot be
+loaded is logged and noted in an event, once for each reason; the host becomes Error if it has never been Up, and is
+tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import partial
 from hashlib import blake2b
+from typing import Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -28,6 +32,7 @@ from twisted.logger import Logger
 from cloudlb._version import __version__
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.concerns import Concerns
+from cloudlb.agents.departures import DIRECT_MOVE
 from cloudlb.agents.direct_attache import DirectAttacheOwner
 from cloudlb.agents.direct_resources import CannotLoad, Loaded, Loader
 from cloudlb.agents.directory import ADMITTED, Directory
@@ -94,6 +99,8 @@ class DirectHosts:
         self._attach = attach
         self._attaches = InOrder[Attache]()
         self._loading: dict[HostId, Deferred[None]] = {}
+        self._moving: dict[HostId, None] = {}
+        """Hosts that are to move here, in the order in which they came."""
         self._reasons: dict[HostId, str] = {}
         """Why hosts could not be loaded the last time."""
         self._running = False
@@ -104,6 +111,7 @@ class DirectHosts:
         """Set when the server has joined its cluster."""
         settings.observe(self._follow)
         bus.subscribe(DIRECT, lambda _: self.wake())
+        bus.subscribe(DIRECT_MOVE, self._told_to_load)
 
     @property
     def running(self) -> int:
@@ -120,6 +128,7 @@ class DirectHosts:
         """Load nothing more, and let go of every resource."""
         self._running = False
         self._scans.stop()
+        self._moving.clear()
         for loading in list(self._loading.values()):
             loading.cancel()
         for attache in list(self._attaches):
@@ -173,26 +182,60 @@ class DirectHosts:
         after: HostId | None = HostId(0)
         while after is not None and len(wanted) < room:
             page = await self._store.read(partial(_read_page, after))
-            wanted += [host for host in page.hosts if self._is_wanted(host, page.live, turn)]
+            wanted += [host for host in page.hosts if self._is_wanted(host, page, turn)]
             after = page.hosts[-1].id if len(page.hosts) == _PAGE else None
         return wanted[:room]
 
-    def _is_wanted(self, host: Host, live: Collection[ServerId], turn: int) -> bool:
-        if host.id in self._loading or host.id in self._loader.stuck or self._directory.get(host.id) is not None:
+    def _is_wanted(self, host: Host, page: _Page, turn: int) -> bool:
+        if host.id in self._loading or not self._can_have(host):
             return False
-        if host.resource_state is ResourceState.UNMANAGED:
-            return False
-        if host.status in _HELD and host.server_id in live:
+        if host.status in _HELD and host.server_id in page.live:
             # If it is this server, it lost the host: it has started anew, or the host's attache has just ended.
-            return host.server_id == self.server_id
-        return self.server_id == max(live, key=lambda server: _weight(host, server, turn), default=None)
+            return host.server_id == self.server_id and self.server_id in page.taking
+        return self.server_id == max(page.taking, key=lambda server: _weight(host, server, turn), default=None)
+
+    def _can_have(self, host: Host) -> bool:
+        """Whether a host's resource does not run here, and may."""
+        if host.id in self._loader.stuck or self._directory.get(host.id) is not None:
+            return False
+        return host.resource_state is not ResourceState.UNMANAGED
 
     # Loading.
 
     def _begin(self, host: Host) -> None:
         if self._running:
-            loading = self._loading[host.id] = spawn(self._load(host), self.log, f"load host {host.facts.name}")
-            loading.addBoth(lambda _: self._loading.pop(host.id, None))
+            self._spawn(host.id, self._load(host))
+
+    def _spawn(self, host_id: HostId, steps: Coroutine[Deferred[Any], Any, None]) -> None:
+        loading = self._loading[host_id] = spawn(steps, self.log, "load a direct host")
+        loading.addBoth(lambda _: self._loaded(host_id))
+
+    def _loaded(self, host_id: HostId) -> None:
+        self._loading.pop(host_id, None)
+        self._load_moving()
+
+    def _told_to_load(self, payload: Mapping[str, Any]) -> None:
+        if payload["server_id"] == self.server_id and self._running:
+            self._moving[HostId(payload["host_id"])] = None
+            self._load_moving()
+
+    def _load_moving(self) -> None:
+        """Begin to load hosts that are to move here, as long as there is room."""
+        while self._moving and len(self._loading) < self._settings.current.direct_load_size:
+            host_id = next(iter(self._moving))
+            del self._moving[host_id]
+            if host_id not in self._loading:
+                self._spawn(host_id, self._load_beside(host_id))
+
+    async def _load_beside(self, host_id: HostId) -> None:
+        """Load a host that another server has; whatever fails here, it keeps it."""
+        try:
+            host = await self._store.read(lambda txn: txn.hosts.get(host_id))
+        except StoreUnavailable as error:
+            self.log.warn("host {id} cannot be moved here: {error}", id=host_id, error=error)
+            return
+        if host is not None and host.removed is None and host.direct is not None and self._can_have(host):
+            await self._load(host)
 
     async def _load(self, host: Host) -> None:
         try:
@@ -286,11 +329,15 @@ class DirectHosts:
 class _Page:
     hosts: list[Host]
     live: Collection[ServerId]
+    taking: Collection[ServerId]
+    """Servers that load what nobody has: those that are Up, or where none is, all that live."""
 
 
 def _read_page(after: HostId, txn: Transaction) -> _Page:
-    live = {server.id for server in txn.servers.all() if server.state is ServerState.UP}
-    return _Page(txn.hosts.direct(_PAGE, after=after), live)
+    servers = [server for server in txn.servers.all() if server.alive]
+    live = {server.id for server in servers}
+    up = {server.id for server in servers if server.state is ServerState.UP}
+    return _Page(txn.hosts.direct(_PAGE, after=after), live, up or live)
 
 
 def _weight(host: Host, server: ServerId, turn: int) -> bytes:
