@@ -8,6 +8,7 @@ from configparser import ConfigParser, InterpolationError, ParsingError
 from configparser import Error as IniError
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 import requests
@@ -37,10 +38,17 @@ class Unreachable(click.ClickException):
 class Client:
     """Calls to one server's API. What goes wrong ends the command with a line that says what, and status 1."""
 
-    def __init__(self, config: Path | None) -> None:
+    def __init__(self, config: Path | None, *, at: str | None = None) -> None:
+        """Read the configuration.
+
+        Args:
+            at: the address of another server than the one that it names; their APIs have the same port.
+        """
         try:
             options = _read(config) if config is not None else read_config()
             options.pop("theme", None)
+            if at is not None:
+                options["endpoint"] = _moved(options["endpoint"], at)
             self._endpoint = options["endpoint"]
             self._cs = CloudStack(**options)
         except (SystemExit, KeyError, ValueError, TypeError, IniError) as error:
@@ -74,6 +82,13 @@ class Client:
             raise click.ClickException(f"{self._endpoint}: {', '.join(map(str, error.args))}") from error
         except requests.RequestException as error:
             raise Unreachable(f"{self._endpoint} cannot be reached: {_reason(error)}") from error
+
+
+def _moved(endpoint: str, address: str) -> str:
+    """An endpoint of another server."""
+    parts = urlsplit(endpoint)
+    host = f"[{address}]" if ":" in address else address
+    return urlunsplit(parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}"))
 
 
 def _read(config: Path) -> dict[str, Any]:

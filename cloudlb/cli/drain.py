@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -48,9 +49,10 @@ def drain(
     """
     client = Client(config)
     server = find_server(client, name)
+    others = [row["ipaddress"] for row in client.list("listManagementServers") if row["id"] != server["id"]]
     state = _order(client, server, algorithm, forced, shutdown)
     if not no_wait:
-        state = _watch(client, state, shutdown)
+        state = _watch([client, *(Client(config, at=address) for address in others)], state, shutdown)
     if as_json:
         print_json([state])
     else:
@@ -85,9 +87,9 @@ def _order(client: Client, server: Row, algorithm: str | None, forced: bool, shu
     same = (before.get("algorithm"), before.get("forced")) == (algorithm, forced) and "end" not in before
     if server["state"] == ("ShuttingDown" if shutdown else "PreparingForMaintenance") and same:
         click.echo(f"{printable(server['name'])} is being emptied already.", err=True)
-        return look(client, server["id"])
+        return _look(client, server["id"])
     if server["state"] == "Maintenance" and not shutdown:
-        return look(client, server["id"])
+        return _look(client, server["id"])
     command = "triggerShutdown" if shutdown else "prepareForMaintenance"
     order: Row = client.call(
         command, managementserverid=server["id"], algorithm=algorithm, forced="true" if forced else None
@@ -95,16 +97,19 @@ def _order(client: Client, server: Row, algorithm: str | None, forced: bool, shu
     return order
 
 
-def look(client: Client, server_id: str) -> Row:
+def _look(client: Client, server_id: str) -> Row:
     """How far a server is."""
     state: Row = client.call("readyForShutdown", managementserverid=server_id)["readyforshutdown"]
     return state
 
 
-def _watch(client: Client, state: Row, shutdown: bool) -> Row:
-    """Wait until a server is empty, or has ended if it is shut down; how it was last."""
+def _watch(clients: Sequence[Client], state: Row, shutdown: bool) -> Row:
+    """Wait until a server is empty, or has ended if it is shut down; how it was last.
+
+    The server that is asked first may be the one that ends.
+    """
     name = printable(state["managementservername"])
-    pause, heard = FIRST_PAUSE, time.monotonic()
+    pause, heard, asked = FIRST_PAUSE, time.monotonic(), deque(clients)
     try:
         with progress(name) as show:
             show(state)
@@ -112,11 +117,9 @@ def _watch(client: Client, state: Row, shutdown: bool) -> Row:
                 time.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE)
                 try:
-                    state = look(client, state["managementserverid"])
+                    state = _look(asked[0], state["managementserverid"])
                 except Unreachable as error:
-                    if shutdown and _was_empty(state):
-                        # The server that was asked is this one, and has ended.
-                        return _ended(state)
+                    asked.rotate(-1)
                     if time.monotonic() - heard > PATIENCE:
                         raise click.ClickException(
                             f"{error.message}. The drain goes on; ask another server: cloudlb servers"
@@ -136,18 +139,8 @@ def _is_over(state: Row, shutdown: bool) -> bool:
     if state["state"] == "Down":
         return True
     if shutdown:
-        return state["state"] != "ShuttingDown"
+        return bool(state["state"] != "ShuttingDown")
     return state["state"] == "Maintenance" or "end" in state.get("drain", {})
-
-
-def _was_empty(state: Row) -> bool:
-    drain = state["drain"]
-    return "end" in drain or ("started" in drain and not drain["left"] and not drain["jobs"])
-
-
-def _ended(state: Row) -> Row:
-    """A server as it is after its shutdown, which it could not tell any more."""
-    return {**state, "state": "Down", "drain": {"end": "done", **state["drain"]}}
 
 
 def _end(state: Row) -> str:

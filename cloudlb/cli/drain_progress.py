@@ -32,6 +32,8 @@ def summary(state: Row) -> str:
         parts.append(f"{len(drain['failed'])} failed")
     if "end" in drain:
         parts.append(drain["end"])
+    elif state["state"] == "Down":
+        parts.append("then the server died")
     elif "eta" in drain:
         parts.append(f"about {drain['eta']} s to go")
     if "note" in drain:
@@ -52,12 +54,16 @@ def _lines(name: str) -> Iterator[Callable[[Row], None]]:
 
     def show(state: Row) -> None:
         nonlocal last, told
-        line, now = f"{name}: {state['state']}; {summary(state)}", time.monotonic()
-        if line != last and now - told >= LINE_INTERVAL:
-            last, told = line, now
-            click.echo(line, err=True)
+        news, now = summary({**state, "drain": _without_eta(state)}), time.monotonic()
+        if news != last and now - told >= LINE_INTERVAL:
+            last, told = news, now
+            click.echo(f"{name}: {state['state']}; {summary(state)}", err=True)
 
     yield show
+
+
+def _without_eta(state: Row) -> Row:
+    return {key: value for key, value in state.get("drain", {}).items() if key != "eta"}
 
 
 @contextmanager

@@ -5,15 +5,20 @@ What the emptied server does is done by the tests.
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr
 from typing import Any
 
 from attrs import evolve
 from click.testing import Result
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.cli.client import Client, Row, Unreachable
+from cloudlb.cli.drain import _watch
 from cloudlb.cli.drain_progress import summary
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.models import Server, ServerId
@@ -122,7 +127,9 @@ class DrainTests(ServerCommandTestCase):
         await self.write(total=3, moved=1, left=2)
         await self.database.run(lambda txn: txn.servers.stop(BETA))
         result = await running
-        self.assertEqual((5, "beta: Down; 1 of 3 agents moved, 2 left\n"), (result.exit_code, result.stdout))
+        self.assertEqual(
+            (5, "beta: Down; 1 of 3 agents moved, 2 left, then the server died\n"), (result.exit_code, result.stdout)
+        )
 
     async def test_again(self) -> None:
         """While it is under way it is watched; with other options, and after its time, it is ordered anew."""
@@ -154,6 +161,23 @@ class DrainTests(ServerCommandTestCase):
         await self.database.run(lambda txn: txn.servers.stop(BETA))
         result = await running
         self.assertEqual((0, "beta: Down; 3 of 3 agents moved, 0 left, done\n"), (result.exit_code, result.stdout))
+
+    async def test_server_that_was_asked_ends(self) -> None:
+        """Another one is asked how it goes on; their APIs have the same port."""
+        self.assertEqual(0, (await self.run_command("drain", "beta", "--shutdown", "--no-wait")).exit_code)
+        gone, there = Client(self.ini, at="127.0.0.99"), Client(self.ini)
+        state = await deferToThread(there.call, "readyForShutdown", managementserverid=str(BETA))
+        running = deferToThread(self.watch, [gone, there], state["readyforshutdown"])
+        await self.write(ended=1004.0, end=DrainEnd.DONE)
+        await self.database.run(lambda txn: txn.servers.stop(BETA))
+        self.assertEqual("Down", (await running)["state"])
+        with self.assertRaisesRegex(Unreachable, r"http://\[::1\]:[0-9]+/client/api cannot be reached"):
+            Client(self.ini, at="::1").call("listZones")
+
+    def watch(self, clients: list[Client], state: Row) -> Row:
+        """Watch a shutdown, and tell nobody."""
+        with redirect_stderr(io.StringIO()):
+            return _watch(clients, state, shutdown=True)
 
     async def test_refused(self) -> None:
         """Status 1 and one line that says what is possible."""
@@ -222,6 +246,6 @@ class SummaryTests(SynchronousTestCase):
             ({"note": "a\x1bb"}, "0 of 1 agent moved, 1 left, a\N{REPLACEMENT CHARACTER}b"),
             ({"failed": [{}], "eta": 4}, "0 of 1 agent moved, 1 left, 1 failed, about 4 s to go"),
         ):
-            self.assertEqual(line, summary({"drain": {**drain, **more}}))
+            self.assertEqual(line, summary({"state": "Up", "drain": {**drain, **more}}))
         self.assertEqual("1 agent", summary({"agentscount": 1}))
         self.assertEqual("2 agents, not begun", summary({"agentscount": 2, "drain": {"total": 0}}))
