@@ -57,15 +57,18 @@ class History:
         folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
         collecting = gc.isenabled()
         # When garbage is found must not depend on what ran before.
+        gc.collect()
         gc.disable()
         self._trace.start()
         try:
             self._start(folder)
             try:
                 self._pass_through()
-                counts = self.traffic.counts()
+                counts, digest = self.traffic.counts(), self._trace.digest
             finally:
+                self._trace.end()
                 self.world.close()
+            # Failures that nobody took are told of when they are found.
             gc.collect()
             self._note_defects()
         finally:
@@ -77,7 +80,7 @@ class History:
             plan=self.plan,
             problems=tuple(self._problems),
             last=tuple(self._trace.last),
-            digest=self._trace.digest,
+            digest=digest,
             settled=self._settled,
             counts=counts,
         )

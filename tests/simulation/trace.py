@@ -27,10 +27,18 @@ class Trace:
         self.defects: list[str] = []
         self._show = show
         self._digest = sha256()
+        self._ended = False
 
     def start(self) -> None:
         """Begin to observe."""
         globalLogPublisher.addObserver(cast("ILogObserver", self._observe))
+
+    def end(self) -> None:
+        """The history is over: from now on only failures that nobody took are noted.
+
+        What processes that were killed had under way comes to an end like none: coroutines are closed as garbage.
+        """
+        self._ended = True
 
     def stop(self) -> None:
         """End."""
@@ -57,6 +65,8 @@ class Trace:
             print(line)
 
     def _observe(self, event: LogEvent) -> None:
+        if self._ended and event.get("log_namespace") != "twisted.internet.defer":
+            return
         failure = event.get("log_failure")
         is_defect = failure is not None or event.get("log_level") is LogLevel.critical
         if is_defect and not _could_not_start(event):
