@@ -39,6 +39,9 @@ WITNESSES = 3
 """Agents of ours that are asked to move before it is known whether anybody takes them."""
 PROOF = 2
 """Witnesses that must have gone: one might have gone by chance."""
+HEARTBEATS = 2
+"""Heartbeats for whose time this server must still be cut off when its witnesses have gone. Where the database was away
+for all, they could go because it is back, and then this server's own heartbeat is about to be written."""
 AGAIN = 30.0
 """Seconds after which other witnesses are asked, and agents that are still here are asked once more."""
 _REASON = "this server is cut off from the database"
@@ -69,6 +72,8 @@ class Fencing:
         self._last_tick = 0.0
         self._cut_off = False
         self._others_take = False
+        self._gone_since: float | None = None
+        """When the witnesses turned out to have gone."""
         self._witnesses: list[LinkAttache] = []
         self._asked: dict[Attache, float] = {}
         self._next_witnesses = 0.0
@@ -102,17 +107,20 @@ class Fencing:
             self._give_up()
 
     def _reset(self) -> None:
-        self._cut_off, self._others_take = False, False
+        self._cut_off, self._others_take, self._gone_since = False, False, None
         self._witnesses, self._next_witnesses = [], 0.0
         self._asked.clear()
 
     def _hear_witnesses(self) -> None:
-        gone = sum(not witness.connected for witness in self._witnesses)
+        now, gone = self._clock.seconds(), sum(not witness.connected for witness in self._witnesses)
         if self._witnesses and gone >= min(PROOF, len(self._witnesses)):
-            self._others_take = True
-            self.log.warn("cut off from the database, and others are not: all agents are given up")
-        elif self._clock.seconds() >= self._next_witnesses:
-            self._next_witnesses = self._clock.seconds() + AGAIN
+            if self._gone_since is None:
+                self._gone_since = now
+            if now - self._gone_since >= HEARTBEATS * self._membership.heartbeat_interval:
+                self._others_take = True
+                self.log.warn("cut off from the database, and others are not: all agents are given up")
+        elif now >= self._next_witnesses:
+            self._next_witnesses = now + AGAIN
             movable = [attache for attache in self._directory if _moves(attache)]
             self._witnesses = self._rng.sample(movable, min(WITNESSES, len(movable)))
             for witness in self._witnesses:

@@ -74,6 +74,11 @@ class Membership:
         return self._state
 
     @property
+    def heartbeat_interval(self) -> float:
+        """Seconds between this server's heartbeats."""
+        return self._heartbeats.interval or Settings().heartbeat_interval
+
+    @property
     def cut_off(self) -> bool:
         """Whether this server has not written a heartbeat for so long that the others may call it Down."""
         return self._clock.seconds() - self._last_written > self._threshold

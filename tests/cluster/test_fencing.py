@@ -86,7 +86,9 @@ class FencingTests(SynchronousTestCase):
         self.fixture.advance(2)
         self.assertIsNone(others.ended)
         witnesses[1].lose()
-        self.fixture.advance(2)
+        self.fixture.advance(2.9)
+        self.assertIsNone(others.ended)
+        self.fixture.advance(2.1)
         self.assertIn("cut off", others.ended or "")
         left = [link for link in ours if link not in witnesses]
         self.assertEqual([self.asked(link) for link in left], [1, 1])
@@ -102,6 +104,17 @@ class FencingTests(SynchronousTestCase):
         self.fixture.advance(3)
         for link in witnesses:
             link.lose()
+        self.fixture.advance(30)
+        self.assertEqual(self.asked(*(link for link in ours if not link.lost)), 0)
+
+    def test_back_for_all(self) -> None:
+        """Witnesses who go at the moment in which the database is back prove nothing."""
+        ours = [self.up(number) for number in range(5)]
+        self.lose_database(10)
+        for link in [link for link in ours if self.asked(link)]:
+            link.lose()
+        self.fixture.advance(1.1)
+        self.regain()
         self.fixture.advance(30)
         self.assertEqual(self.asked(*(link for link in ours if not link.lost)), 0)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
+from cloudlb.cluster.fencing import WITNESSES
 from cloudlb.domain.ports import StoreUnavailable
 from tests.scenarios.case import WorldCase
 from tests.support.world import ServerProcess, World
@@ -28,6 +29,29 @@ def lose_database(server: ServerProcess) -> Callable[[], None]:
 
     def regain() -> None:
         database.run, database.read = kept  # type: ignore[method-assign]
+
+    return regain
+
+
+def mute_database(server: ServerProcess) -> Callable[[], None]:
+    """Have a server's work wait from now on, neither done nor refused; returns what has it done."""
+    database = server.database
+    kept = database.run, database.read
+    waiting: list[tuple[Callable[[], Deferred[Any]], Deferred[Any]]] = []
+
+    def held(run: Callable[..., Any]) -> Callable[..., Any]:
+        def hold(work: Callable[..., Any]) -> Deferred[Any]:
+            waiting.append((lambda: run(work), Deferred()))
+            return waiting[-1][1]
+
+        return hold
+
+    database.run, database.read = held(kept[0]), held(kept[1])  # type: ignore[method-assign]
+
+    def regain() -> None:
+        database.run, database.read = kept  # type: ignore[method-assign]
+        for go, waiter in waiting:
+            go().chainDeferred(waiter)
 
     return regain
 
@@ -81,6 +105,22 @@ class FencingTests(WorldCase):
             world.advance(2)
         world.advance(60)
         self.assertEqual([agent.service.agent.session for agent in world.agents.values()], sessions)
+        self.assertEqual((world.spread(), self.changes(world)), (spread, changes))
+        self.assert_up_once(world)
+
+    def test_mute_for_all(self) -> None:
+        """A database that says nothing for a while moves nobody but the agents that were asked, who come back."""
+        world = self.world(agents=24, check_interval=60, ping_interval=PING)
+        spread, changes = world.spread(), self.changes(world)
+        sessions = {world.row(agent).id: world.row(agent).session for agent in world.agents.values()}
+        regain = [mute_database(server) for server in world.servers.values()]
+        world.advance(3 * THRESHOLD)
+        for one in regain:
+            one()
+        world.advance(10)
+        moved = [agent for agent in world.agents.values() if world.row(agent).session != sessions[world.row(agent).id]]
+        self.assertLessEqual(len(moved), WITNESSES * len(world.servers))
+        world.advance(120)
         self.assertEqual((world.spread(), self.changes(world)), (spread, changes))
         self.assert_up_once(world)
 
