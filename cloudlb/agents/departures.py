@@ -32,8 +32,9 @@ LEAVES_WITHIN = 20.0
 but nobody waits for that."""
 NEWS_WITHIN = 5.0
 """Seconds after the end of a link in which the message that another server has the host must have come."""
-IDLE_WITHIN = 60.0
-"""Seconds that commands to a host have to end before its agent, which would break the link, is left where it is."""
+IDLE_WITHIN = 20.0
+"""Seconds that commands to a host have to end before its agent, which would break the link, is left where it is. New
+ones wait so long, and as long as the move takes then: less than they may (cloudlb.cluster.forwarding)."""
 RETURNS_WITHIN = 60.0
 """Seconds that an agent which breaks its link before it makes the new one may be without a server."""
 LOADED_WITHIN = 60.0

@@ -5,7 +5,13 @@ from __future__ import annotations
 from cloudlb.agents.departures import IDLE_WITHIN, LEAVES_WITHIN, RETURNS_WITHIN
 from cloudlb.agents.moves import PAUSE, MoveEnd
 from cloudlb.domain.settings import MOVE_RATE
-from cloudlb.wire import Answer, CheckHealthAnswer, MigrateAgentConnectionCommand, SetupMSListCommand
+from cloudlb.wire import (
+    Answer,
+    CheckHealthAnswer,
+    CheckHealthCommand,
+    MigrateAgentConnectionCommand,
+    SetupMSListCommand,
+)
 from tests.scenarios.moving import ALGORITHM, PING, A, B, C, MoveCase
 from tests.support.world import AgentProcess, World, result_of
 
@@ -196,10 +202,10 @@ class CloudStackTests(MoveCase):
         """The link is not broken under them, and no new ones are begun on it."""
         world = self.start()
         agent = self.cloudstack_agent(world)
-        agent.delay = 20
+        agent.delay = IDLE_WITHIN - 1
         sent = self.send(world, agent.name, "first")
         moved = self.move(world, agent.name, B)
-        world.advance(19)
+        world.advance(IDLE_WITHIN - 2)
         self.assertEqual((agent.server, self.host(world, agent.name).status.value), (A, "Rebalancing"))
         world.advance(8)
         self.assertEqual([type(answer) for answer in result_of(sent)], [Answer])
@@ -291,7 +297,7 @@ class CloudStackTests(MoveCase):
 
     def test_silent_before_it_was_asked(self) -> None:
         """It is found late, and lost."""
-        world = self.start()
+        world = self.start(ping_interval=2)
         agent = self.cloudstack_agent(world)
         agent.delay = 1000
         self.send(world, agent.name, "first", timeout=1000).addErrback(lambda _: None)
@@ -365,4 +371,50 @@ class CloudStackTests(MoveCase):
         world.advance(15)
         self.assertEqual(agent.server, A)
         self.assertEqual(self.steps(world, agent.name), [*self.MOVED])
+        self.assert_unnoticed(world, agent.name)
+
+
+class TrafficTests(MoveCase):
+    """Commands flow from all servers while hosts go round."""
+
+    def flow(self, world: World, name: str, *route: str, seconds: float) -> list[str]:
+        """Move a host along the route, sending meanwhile; the commands that were sent, all of which were answered."""
+        host_id = self.host(world, name).id
+        sent = {}
+        for target in route:
+            moved = self.move(world, name, target)
+            for step in range(int(seconds * 5)):
+                for server in world.servers.values():
+                    context = f"{target} {step} {server.address}"
+                    command = CheckHealthCommand(context_map={"logcontextid": context})
+                    sent[context] = server.service.sender.send(host_id, [command], timeout=60)
+                world.advance(0.2)
+            self.assertEqual((self.end(moved), self.owner(world, name).address), (MoveEnd.MOVED, target))
+        world.advance(30)
+        for context, answers in sent.items():
+            self.assertEqual(len(result_of(answers)), 1, context)
+        return list(sent)
+
+    def test_ours(self) -> None:
+        """Every command is answered, was carried out once, and the host was Up all the while."""
+        world = self.world(agents=1, algorithm=ALGORITHM, ping_interval=PING, properties="simulator.delay=0.5\n")
+        agent = world.agents[1]
+        if agent.server == B:
+            self.move(world, agent.name, A)
+            world.settle()
+        agent.received.clear()
+        sent = self.flow(world, agent.name, B, C, A, seconds=3)
+        done = [str(command.context_map["logcontextid"]) for command in agent.take(CheckHealthCommand)]
+        self.assertEqual(sorted(done), sorted(sent))
+        self.assertEqual(self.steps(world, agent.name), [])
+        self.assert_unnoticed(world, agent.name)
+
+    def test_cloudstack(self) -> None:
+        """The same, but for the statuses of an agent that breaks its link."""
+        world = self.world(agents=0, algorithm=ALGORITHM, ping_interval=PING)
+        agent = self.cloudstack_agent(world)
+        agent.delay = 0.5
+        sent = self.flow(world, agent.name, B, C, A, seconds=8)
+        self.assertEqual(sorted(agent.carried_out), sorted(sent))
+        self.assertEqual(self.steps(world, agent.name), ["Rebalancing", "Connecting", "Up"] * 3)
         self.assert_unnoticed(world, agent.name)
