@@ -71,6 +71,10 @@ class Router(Protocol):
         """
         ...
 
+    def in_turn(self, host_id: HostId) -> bool:
+        """Whether requests in sequence are under way to a host: the next one has to go behind them."""
+        ...
+
 
 class Sender:
     """Sends commands to hosts, on whichever server their agents are."""
@@ -120,7 +124,7 @@ class Sender:
         if not commands:
             return succeed([])
         try:
-            attache = self._attache(host_id, commands)
+            attache = self._attache(host_id, commands, in_sequence=in_sequence)
         except AgentUnavailable as error:
             return fail(error)
         seconds = self.seconds(commands, timeout)
@@ -210,7 +214,7 @@ class Sender:
         """Wait for no more reports."""
         self._late.stop()
 
-    def _attache(self, host_id: HostId, commands: Commands) -> Attache | None:
+    def _attache(self, host_id: HostId, commands: Commands, *, in_sequence: bool) -> Attache | None:
         """Who takes these commands to the host; None: the router. AgentUnavailable says why nobody does."""
         attache = self._directory.get(host_id)
         if attache is None or not attache.owns_host:
@@ -226,6 +230,8 @@ class Sender:
             return None
         if why := refused(host, commands):
             raise AgentUnavailable(why)
+        if in_sequence and self.router is not None and self.router.in_turn(host_id):
+            return None
         return attache
 
     def _sent(

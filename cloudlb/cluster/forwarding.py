@@ -135,6 +135,10 @@ class Forwarding:
             sent.addBoth(partial(self._ended, sent))
         return sent
 
+    def in_turn(self, host_id: HostId) -> bool:
+        """See Router."""
+        return host_id in self._turns
+
     def stop(self) -> None:
         """End everything: the server stops."""
         self._stopping = True
