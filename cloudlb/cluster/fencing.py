@@ -40,8 +40,8 @@ WITNESSES = 3
 PROOF = 2
 """Witnesses that must have gone: one might have gone by chance."""
 HEARTBEATS = 2
-"""Heartbeats for whose time this server must still be cut off when its witnesses have gone. Where the database was away
-for all, they could go because it is back, and then this server's own heartbeat is about to be written."""
+"""Heartbeats for whose time this server must be cut off still after it stood still, and after its witnesses have gone:
+where the database was away for all, they go when it is back, a moment before this server's own heartbeat is written."""
 AGAIN = 30.0
 """Seconds after which other witnesses are asked, and agents that are still here are asked once more."""
 _REASON = "this server is cut off from the database"
@@ -70,6 +70,7 @@ class Fencing:
         self._clock = clock
         self._rng = rng
         self._last_tick = 0.0
+        self._goes_on_since = 0.0
         self._cut_off = False
         self._others_take = False
         self._gone_since: float | None = None
@@ -89,14 +90,16 @@ class Fencing:
 
     def _tick(self) -> None:
         now = self._clock.seconds()
-        # A process that stood still has not tried yet: its heartbeat is due now.
-        stood_still, self._last_tick = now - self._last_tick > STOOD_STILL, now
+        if now - self._last_tick > STOOD_STILL:
+            self._goes_on_since = now
+        self._last_tick = now
         if not self._membership.cut_off:
             if self._cut_off:
                 self.log.info("the database is back, and agents stay")
             self._reset()
             return
-        if stood_still:
+        if now - self._goes_on_since < self._patience:
+            # A process that stood still has not tried yet.
             return
         if not self._cut_off:
             self._cut_off = True
@@ -105,6 +108,10 @@ class Fencing:
             self._hear_witnesses()
         if self._others_take:
             self._give_up()
+
+    @property
+    def _patience(self) -> float:
+        return HEARTBEATS * self._membership.heartbeat_interval
 
     def _reset(self) -> None:
         self._cut_off, self._others_take, self._gone_since = False, False, None
@@ -116,7 +123,7 @@ class Fencing:
         if self._witnesses and gone >= min(PROOF, len(self._witnesses)):
             if self._gone_since is None:
                 self._gone_since = now
-            if now - self._gone_since >= HEARTBEATS * self._membership.heartbeat_interval:
+            if now - self._gone_since >= self._patience:
                 self._others_take = True
                 self.log.warn("cut off from the database, and others are not: all agents are given up")
         elif now >= self._next_witnesses:
