@@ -124,6 +124,21 @@ class MembershipTests(SynchronousTestCase):
         self.assertFalse(membership.cut_off)
         self.second.stop()
 
+    def test_a_server_that_was_removed_while_it_hung(self) -> None:
+        """Registers again when it goes on, under the id that its hosts and packets have; the others saw it go."""
+        before = self.second.server.membership.own
+        self.first.database.run(lambda txn: txn.servers.remove(before.id))
+        self.first.advance(1.6)
+        self.assertFalse(self.first.server.membership.is_alive("127.0.0.2"))
+        self.assertEqual(self.first.server.membership.avoid(("127.0.0.2",)), ())
+        self.second.advance(1.6)
+        again = self.second.server.membership.own
+        self.assertEqual(again.id, before.id)
+        self.assertNotEqual(again.uuid, before.uuid)
+        self.first.advance(1.6)
+        self.assertTrue(self.first.server.membership.is_alive("127.0.0.2"))
+        self.second.stop()
+
     def test_an_address_of_nobody_is_neither_alive_nor_avoided(self) -> None:
         """It may be a server that is about to be added."""
         self.assertFalse(self.first.server.membership.is_alive("127.0.0.9"))
