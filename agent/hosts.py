@@ -78,6 +78,9 @@ class Hosts:
     def avoid(self, addresses: Iterable[str], now: float) -> None:
         """Take what a server says is to be avoided; it replaces what was said before and expires."""
         self._avoided = dict.fromkeys(addresses, now + AVOID_SECONDS)
+        # A pass that has begun counts on it, too.
+        sooner = [each for each in self._permitted(self._pass, now) if each in self._hosts.addresses]
+        self._pass = deque([*sooner, *(each for each in self._pass if each not in sooner)])
 
     def next(self, now: float) -> Step:
         """Say which server to try now."""

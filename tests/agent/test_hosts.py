@@ -64,6 +64,13 @@ class HostsTests(SynchronousTestCase):
         self.assertEqual(walk(hosts, 3), "cab")
         self.assertEqual(walk(hosts, 3, AVOID_SECONDS), ".abc")
 
+    def test_avoided_in_the_middle(self) -> None:
+        """A pass that has begun comes to them after the others, and last to the server that worked."""
+        hosts = self.hosts(HostList(tuple("abcd")), last_good="z")
+        self.assertEqual(walk(hosts, 1), "a")
+        hosts.avoid(["a", "b"], 0)
+        self.assertEqual(walk(hosts, 5), "cdbz.c")
+
     def test_all_avoided(self) -> None:
         """When nothing else is left, avoided servers are tried."""
         hosts = self.hosts()

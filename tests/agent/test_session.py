@@ -385,6 +385,17 @@ class SessionTests(SynchronousTestCase):
         self.world.advance(5.2)
         self.assertEqual(self.world.on, "10.0.1.1")
 
+    def test_sent_on(self) -> None:
+        """A server that takes no agents says which others take none either: the agent is Up on the next one at once."""
+        taken_down = StartupAnswer(result=False, retry_after=5, avoid_ms_list=("10.0.1.1", "10.0.1.2"))
+        world = World(Path(self.mktemp()).parent, "10.0.1.1", "10.0.1.2", "10.0.1.3")
+        world.servers["10.0.1.1"].script.startup_answer = taken_down
+        world.servers["10.0.1.1"].script.ready = None
+        world.agent()
+        world.advance(0.1)
+        self.assertEqual(world.on, "10.0.1.3")
+        self.assertEqual(world.servers["10.0.1.2"].connections, [])
+
     def test_sent_away(self) -> None:
         """A ShutdownCommand is answered and obeyed: the agent stays away."""
         self.world.agent()

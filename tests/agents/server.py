@@ -199,6 +199,7 @@ class ServerFixture:
         """Stop the server; nothing may be left on the clock."""
         if self.server.running:
             self.server.stopService()
+            self.server.hurry()
         for link in self.links:
             if link.ended is not None and not link.lost:
                 link.lose(link.ended)

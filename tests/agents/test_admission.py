@@ -30,7 +30,7 @@ from cloudlb.wire import (
     UnsupportedAnswer,
     write_packet,
 )
-from tests.agents.server import FakeLink, ServerFixture
+from tests.agents.server import FakeChannel, FakeLink, ServerFixture
 
 RESPONSE = Flag(0)
 
@@ -54,6 +54,19 @@ class AdmissionTests(SynchronousTestCase):
         attache = self.fixture.server.directory.get(self.fixture.host(1).id)
         assert isinstance(attache, LinkAttache)
         return attache
+
+    def test_a_server_that_takes_no_agents(self) -> None:
+        """Sends those of ours on, with the servers to avoid; CloudStack's would exit, and are admitted."""
+        self.fixture.server.admission.elsewhere = lambda: ("127.0.0.1", "127.0.0.3")
+        ours = self.fixture.startup(1)
+        ((_, answer),) = ours.take()
+        assert isinstance(answer, StartupAnswer)
+        self.assertEqual((answer.result, answer.avoid_ms_list), (False, ("127.0.0.1", "127.0.0.3")))
+        self.assertTrue(answer.retry_after)
+        self.assertIsNotNone(ours.ended)
+        theirs = self.fixture.startup(2, FakeLink(FakeChannel(is_cloudlb=False)))
+        self.make_ready(theirs)
+        self.assertIs(self.fixture.host(2).status, HostStatus.UP)
 
     def test_an_agent_becomes_up(self) -> None:
         """StartupAnswer at once with host id 0, ReadyCommand with the real one, Up only when that is answered."""

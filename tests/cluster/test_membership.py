@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.cluster.membership import SERVER_STATE
 from cloudlb.domain.models import Server
-from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.ports import StoreUnavailable, Transaction
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD
 from tests.agents.server import ServerFixture
@@ -97,6 +98,63 @@ class MembershipTests(SynchronousTestCase):
         self.assertFalse(self.first.server.membership.is_alive("127.0.0.2"))
         self.assertEqual(self.first.server.membership.avoid(("127.0.0.2",)), ("127.0.0.2",))
         self.second.stop()
+
+    def change(self, event: ServerEvent) -> None:
+        """Have the second server do something, and tell it to everybody."""
+        own = self.second.server.membership.own.id
+
+        def work(txn: Transaction) -> None:
+            txn.servers.change_state(own, event)
+            txn.bus.publish(SERVER_STATE, {"server_id": own}, 0)
+
+        self.first.database.run(work)
+
+    def test_told_of_a_change(self) -> None:
+        """Every server looks at once, and does not wait for its next heartbeat."""
+        first, second = self.first.server.membership, self.second.server.membership
+        self.change(ServerEvent.PREPARE_FOR_MAINTENANCE)
+        self.first.advance(0.05)
+        self.second.advance(0.3)
+        self.assertFalse(first.is_alive("127.0.0.2"))
+        self.assertIs(second.state, ServerState.PREPARING_FOR_MAINTENANCE)
+        self.assertFalse(second.is_alive("127.0.0.2"))
+        self.change(ServerEvent.CANCEL_MAINTENANCE)
+        self.first.advance(0.05)
+        self.assertTrue(first.is_alive("127.0.0.2"))
+        self.second.stop()
+
+    def test_told_while_heartbeats_are_late(self) -> None:
+        """Others' heartbeats are as late as the own one: nobody is judged before that."""
+        self.first.advance(1.6)
+        self.first.reactor.rightNow += 20
+        self.first.server.membership.look()
+        self.assertTrue(self.first.server.membership.is_alive("127.0.0.2"))
+        self.second.stop()
+
+    def test_looks_become_one(self) -> None:
+        """What is asked for while a look is under way is one more look."""
+        self.first.advance(1.6)
+        looks: list[Deferred[list[Server]]] = []
+
+        def read(work: object) -> Deferred[list[Server]]:
+            looks.append(Deferred())
+            return looks[-1]
+
+        self.first.database.read = read  # type: ignore[method-assign, assignment]
+        for _ in range(5):
+            self.first.server.membership.look()
+        self.assertEqual(len(looks), 1)
+        looks[0].callback(self.rows_of_second())
+        self.assertEqual(len(looks), 2)
+        looks[1].callback(self.rows_of_second())
+        self.assertEqual(len(looks), 2)
+        del self.first.database.read
+        self.second.stop()
+
+    def rows_of_second(self) -> list[Server]:
+        """All rows, as the second server reads them."""
+        rows: list[Server] = self.successResultOf(self.second.database.read(lambda txn: txn.servers.all()))
+        return rows
 
     def test_what_it_sees_of_the_others(self) -> None:
         """Is in its own row, with the moment of the last change, and is not written again while nothing changes."""
