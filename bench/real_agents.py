@@ -11,8 +11,10 @@ from pathlib import Path
 from bench.cluster import Row, links, rows
 from cloudlb.cli.local_cluster import LocalCluster
 from cloudlb.cli.processes import Daemon, stop_all
+from cloudlb.domain.host_list import HostList
 
-SETTLE_TIMEOUT = 180.0
+SETTLE_TIMEOUT = 120.0
+"""Seconds until a fleet has come to rest, and one more for every ten agents."""
 
 
 class TimedOut(Exception):
@@ -40,10 +42,16 @@ def is_on(server: str) -> Callable[[str, Row], bool]:
 def settle(cluster: LocalCluster, count: int) -> float:
     """Wait until each agent is Up on the head of the list in its own file; return the seconds that it took."""
     began = time.monotonic()
+    timeout = SETTLE_TIMEOUT + count / 10
     names = list(cluster.inventory.agents)[:count]
+    heads: dict[str, HostList] = {}
+    read: dict[str, int] = {}
     while True:
         found = rows(cluster)
-        heads = {name: cluster.inventory.agent(name).hosts for name in names}
+        for name in names:
+            changed = cluster.inventory.agents[name].stat().st_mtime_ns
+            if read.get(name) != changed:
+                heads[name], read[name] = cluster.inventory.agent(name).hosts, changed
         lost = [
             name
             for name, hosts in heads.items()
@@ -51,6 +59,6 @@ def settle(cluster: LocalCluster, count: int) -> float:
         ]
         if not lost and sum(links(cluster).values()) == count:
             return time.monotonic() - began
-        if time.monotonic() - began > SETTLE_TIMEOUT:
-            raise TimedOut(f"{len(lost)} agents are not on the head of their list after {SETTLE_TIMEOUT:.0f} s")
-        time.sleep(0.2)
+        if time.monotonic() - began > timeout:
+            raise TimedOut(f"{len(lost)} agents are not on the head of their list after {timeout:.0f} s")
+        time.sleep(0.2 + count / 2000)

@@ -129,27 +129,28 @@ class Admission:
             self._refusals.refuse(link, self._response(header, -1, [answer]), guid, introduction.reason)
         elif link.channel.is_cloudlb and (avoid := self.elsewhere()) is not None:
             self._sparse_log.info("{peer} is sent on: this server takes no agents", peer=link.peer_address)
-            busy = StartupAnswer(
-                result=False, details="the server takes no agents", retry_after=RETRY_AFTER, avoid_ms_list=avoid
-            )
-            link.send(self._response(header, -1, [busy]))
-            link.close()
+            self._send_on(link, header, "the server takes no agents", RETRY_AFTER, avoid)
         else:
             fits = introduction
             self._flapping.admit(link, fits.facts.guid, lambda: self._enter(link, header, fits))
 
     def _enter(self, link: LinkProtocol, header: Header, introduction: Introduction) -> None:
         """Find room for an agent that fits."""
-        if self._room.enter():
+        known = introduction.known
+        if self._room.enter(known=known):
             self._start(link, header, introduction)
         elif link.channel.is_cloudlb:
             self._sparse_log.info("{peer} is told to come again: there is no room", peer=link.peer_address)
-            busy = StartupAnswer(result=False, details="the server is busy", retry_after=RETRY_AFTER)
-            link.send(self._response(header, -1, [busy]))
-            link.close()
+            self._send_on(link, header, "the server is busy", self._room.come_again(), self._lists.avoid_list())
         else:
             self._sparse_log.info("{peer} has to wait: there is no room", peer=link.peer_address)
-            self._room.wait(link, lambda: self._start(link, header, introduction))
+            self._room.wait(link, lambda: self._start(link, header, introduction), known=known)
+
+    def _send_on(self, link: LinkProtocol, header: Header, why: str, seconds: int, avoid: tuple[str, ...]) -> None:
+        """Tell an agent of ours to try other servers now, and this one later."""
+        busy = StartupAnswer(result=False, details=why, retry_after=seconds, avoid_ms_list=avoid)
+        link.send(self._response(header, -1, [busy]))
+        link.close()
 
     def _start(self, link: LinkProtocol, header: Header, introduction: Introduction) -> None:
         """Answer an agent for whom there is room."""

@@ -28,6 +28,8 @@ class Introduction:
     held: HostList | None
     """The list in its properties file; None where that is unreadable, so that it gets a new one."""
     transferred: bool
+    known: bool
+    """Whether a server has called the host by an id before, as its agent says."""
 
 
 @frozen
@@ -66,6 +68,7 @@ def introduce(startups: Sequence[StartupCommand], certificate: bytes | None) -> 
         location=Location(zone=first.data_center or "", pod=first.pod, cluster=first.cluster),
         held=_held(first.ms_host_list),
         transferred=first.connection_transferred,
+        known=first.host_id is not None,
     )
 
 

@@ -227,11 +227,11 @@ class RoomTests(SynchronousTestCase):
         """Agents of ours are told to come again; CloudStack's hear nothing until there is room."""
         self.stall()
         for number in range(LIMIT):
-            self.startup(number, cloudlb=True)
+            self.fixture.startup(number, host_id=number)
         ours, theirs = self.startup(LIMIT, cloudlb=True), self.startup(LIMIT + 1, cloudlb=False)
         ((_, busy),) = ours.take()
         assert isinstance(busy, StartupAnswer)
-        self.assertEqual((busy.result, busy.retry_after), (False, RETRY_AFTER))
+        self.assertEqual((busy.result, busy.retry_after, busy.avoid_ms_list), (False, 3, ()))
         self.assertIsNotNone(ours.ended)
         self.assertEqual((theirs.ended, theirs.take()), (None, []))
         self.assertEqual(len(self.fixture.server.listener.half_open), 1)
@@ -257,7 +257,7 @@ class RoomTests(SynchronousTestCase):
         ours, theirs = self.startup(2, cloudlb=True), [self.startup(3, cloudlb=False), self.startup(4, cloudlb=False)]
         ((_, busy),) = ours.take()
         assert isinstance(busy, StartupAnswer)
-        self.assertEqual((busy.result, busy.retry_after), (False, RETRY_AFTER))
+        self.assertEqual((busy.result, busy.retry_after), (False, RETRY_AFTER + 1))
         self.fixture.advance(RETRY_AFTER + 0.1)
         self.assertEqual([bool(link.ended) for link in theirs], [True, False])
         theirs[0].lose()
