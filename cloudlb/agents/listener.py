@@ -126,7 +126,7 @@ class Listener(ServerFactory):
         self.half_open = half_open
         self.sparse_log = SparseLog(clock, self.log)
         self.newcomers = InOrder[LinkProtocol]()
-        self._handshakes = Handshakes(clock)
+        self._handshakes = Handshakes(clock, half_open)
         self._channel_factory = channel_factory
 
     def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:

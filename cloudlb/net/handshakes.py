@@ -14,6 +14,8 @@ from itertools import count
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from cloudlb.net.half_open import Abortable, HalfOpen
+
 BUDGET = 0.01
 """Seconds of each turn of the reactor for steps of handshakes; the last one of a turn may exceed it."""
 
@@ -21,10 +23,12 @@ BUDGET = 0.01
 class Handshakes:
     """Takes steps at once while a turn has time for them, and otherwise in later turns."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, half_open: HalfOpen) -> None:
+        """Prepare; ``half_open`` is told of connections whose steps wait, and for how long."""
         self._clock = clock
+        self._half_open = half_open
         self._numbers = count()
-        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._waiting: list[tuple[int, Abortable, Callable[[], None]]] = []
         self._spent = 0.0
         self._taking = False
         self._turn: IDelayedCall | None = None
@@ -37,14 +41,16 @@ class Handshakes:
         """The age of a new connection, for its steps."""
         return next(self._numbers)
 
-    def add(self, age: int, step: Callable[[], None]) -> None:
+    def add(self, connection: Abortable, age: int, step: Callable[[], None]) -> None:
         """Have a step taken, now or in a later turn.
 
         Args:
+            connection: whose step it is.
             age: as :meth:`begin` has given it. A connection adds its next step after it has taken the last one.
             step: must not raise.
         """
-        heapq.heappush(self._waiting, (age, step))
+        self._half_open.heard(connection)
+        heapq.heappush(self._waiting, (age, connection, step))
         if self._turn is None:
             self._turn = self._clock.callLater(0, self._begin_turn)
         if not self._taking:
@@ -67,8 +73,9 @@ class Handshakes:
         """Take what this turn has time for."""
         self._taking = True
         while self._waiting and self._spent < BUDGET:
-            _, step = heapq.heappop(self._waiting)
+            _, connection, step = heapq.heappop(self._waiting)
             began = self._clock.seconds()
             step()
+            self._half_open.answered(connection)
             self._spent += max(0.0, self._clock.seconds() - began)
         self._taking = False

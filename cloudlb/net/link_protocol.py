@@ -212,7 +212,7 @@ class LinkProtocol(TwistedProtocol):
             if self._deadline is not None:
                 self._time_left = self._deadline.getTime() - self._clock.seconds()
             self._clear_deadline()
-            self._handshakes.add(self._age, self._go_on)
+            self._handshakes.add(self, self._age, self._go_on)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner, once."""

@@ -53,6 +53,37 @@ class HalfOpenTests(SynchronousTestCase):
         self.assertEqual(connections[0].reason, "too many half-open connections")
         self.assertEqual([c.reason for c in connections[1:]], [None] * 4)
 
+    def test_who_waits_for_us_stays(self) -> None:
+        """A silent one goes instead, and the newcomer if there is none; who was answered is silent anew, and last."""
+        waiting, silent = self.connect("127.0.0.66"), self.connect("127.0.0.66")
+        self.half_open.heard(waiting)
+        third = self.connect("127.0.0.66")
+        self.assertEqual([bool(c.reason) for c in (waiting, silent, third)], [False, True, False])
+        self.half_open.heard(third)
+        newcomer = self.connect("127.0.0.66")
+        self.assertEqual([bool(c.reason) for c in (waiting, third, newcomer)], [False, False, True])
+        self.half_open.answered(third)
+        self.half_open.answered(waiting)
+        self.assertIsNone(self.connect("127.0.0.66").reason)
+        self.assertEqual([bool(c.reason) for c in (waiting, third)], [False, True])
+
+    def test_who_waits_for_us_stays_at_the_limit_of_all(self) -> None:
+        """As at that of an address."""
+        connections = [self.connect(f"127.0.0.{n}") for n in range(4)]
+        for connection in (connections[0], connections[1]):
+            self.half_open.heard(connection)
+        self.connect("127.0.0.5")
+        self.assertEqual([bool(c.reason) for c in connections], [False, False, True, False])
+
+    def test_of_strangers_nothing_is_known(self) -> None:
+        """What is told of a connection that is not here any more is harmless."""
+        connection = self.connect("127.0.0.66")
+        self.half_open.remove(connection)
+        self.half_open.heard(connection)
+        self.half_open.answered(connection)
+        self.assertEqual(len(self.half_open), 0)
+        self.assertEqual([self.connect("127.0.0.66").reason, self.connect("127.0.0.66").reason], [None, None])
+
     def test_removed_ones_do_not_count(self) -> None:
         """Admitted and lost connections make room; removing twice is harmless."""
         first = self.connect("127.0.0.66")

@@ -7,6 +7,7 @@ from functools import partial
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.handshakes import BUDGET, Handshakes
 from cloudlb.net.link_protocol import LinkProtocol
 from tests.net.test_link_protocol import CLIENT, REQUIRED, End, LinkTestCase, sending
@@ -23,13 +24,23 @@ def turn(clock: Clock) -> None:
         call.func(*call.args, **call.kw)
 
 
+class Connection:
+    """One whose steps wait."""
+
+    def abort(self, reason: str) -> None:
+        """Never."""
+        raise AssertionError(reason)
+
+
 class Pace(SynchronousTestCase):
     """How many steps are taken when."""
 
     def setUp(self) -> None:
         """Nothing waits."""
         self.clock = Clock()
-        self.handshakes = Handshakes(self.clock)
+        self.connection = Connection()
+        self.half_open = HalfOpen(self.clock, 100, 100)
+        self.handshakes = Handshakes(self.clock, self.half_open)
         self.taken: list[int] = []
 
     def step(self, number: int, seconds: float = 0.4 * BUDGET) -> None:
@@ -40,7 +51,7 @@ class Pace(SynchronousTestCase):
     def add(self, *numbers: int, seconds: float = 0.4 * BUDGET) -> None:
         """One step each of new connections."""
         for number in numbers:
-            self.handshakes.add(self.handshakes.begin(), partial(self.step, number, seconds))
+            self.handshakes.add(self.connection, self.handshakes.begin(), partial(self.step, number, seconds))
 
     def turn(self) -> list[int]:
         """What one turn has taken."""
@@ -68,17 +79,17 @@ class Pace(SynchronousTestCase):
     def test_those_who_wait_go_before_those_who_come(self) -> None:
         """Whatever is left of a turn's time is for the queue."""
         self.add(1, 2, 3, 4)
-        self.handshakes.add(self.handshakes.begin(), partial(self.add, 9))
+        self.handshakes.add(self.connection, self.handshakes.begin(), partial(self.add, 9))
         self.assertEqual(self.turn(), [4, 9])
 
     def test_oldest_first(self) -> None:
         """The second steps of old connections go before the first ones of new ones: handshakes end in their order."""
         ages = [self.handshakes.begin() for _ in range(4)]
         for number in (3, 2, 1, 0):
-            self.handshakes.add(ages[number], partial(self.step, number, WHOLE_TURN))
+            self.handshakes.add(self.connection, ages[number], partial(self.step, number, WHOLE_TURN))
         self.assertEqual(self.taken, [3])
         self.assertEqual(self.turn(), [0])
-        self.handshakes.add(ages[0], partial(self.step, 10, WHOLE_TURN))
+        self.handshakes.add(self.connection, ages[0], partial(self.step, 10, WHOLE_TURN))
         self.assertEqual([self.turn(), self.turn(), self.turn()], [[10], [1], [2]])
 
     def test_who_comes_again_waits_again(self) -> None:
@@ -87,12 +98,22 @@ class Pace(SynchronousTestCase):
 
         def come_again() -> None:
             self.clock.rightNow += WHOLE_TURN
-            self.handshakes.add(self.handshakes.begin(), come_again)
+            self.handshakes.add(self.connection, self.handshakes.begin(), come_again)
 
         come_again()
         self.add(4, seconds=WHOLE_TURN)
         self.assertEqual([self.turn() for _ in range(4)], [[2], [3], [], [4]])
         self.handshakes.stop()
+
+    def test_who_waits_is_not_silent(self) -> None:
+        """At the limits of half-open connections, and until its step was taken."""
+        noticed: list[str] = []
+        self.half_open.heard = lambda connection: noticed.append("heard")  # type: ignore[method-assign]
+        self.half_open.answered = lambda connection: noticed.append("answered")  # type: ignore[method-assign]
+        self.add(1, 2, seconds=WHOLE_TURN)
+        self.assertEqual(noticed, ["heard", "answered", "heard"])
+        self.turn()
+        self.assertEqual(noticed[3:], ["answered"])
 
     def test_clock_set_back(self) -> None:
         """Time that seems to run backwards buys nobody a longer turn."""
@@ -115,7 +136,7 @@ class PacedLinks(LinkTestCase):
         """The server's end is paced, and no turn has time left before the test says so."""
         super().setUp()
         self.server.lose()
-        self.handshakes = Handshakes(self.clock)
+        self.handshakes = Handshakes(self.clock, HalfOpen(self.clock, 100, 100))
         self.server = End(self.clock, REQUIRED, server_side=True, handshakes=self.handshakes)
         self.occupy()
 
@@ -130,7 +151,7 @@ class PacedLinks(LinkTestCase):
         def step() -> None:
             self.clock.rightNow += seconds
 
-        self.handshakes.add(-1, step)
+        self.handshakes.add(Connection(), -1, step)
 
     def send(self) -> None:
         """Have the server read what the client has written."""
