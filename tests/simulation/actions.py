@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.agents.resource_states import NotPossible
+from cloudlb.cluster.server_orders import ServerOrders
+from cloudlb.domain.balancing import Algorithm
+from cloudlb.domain.models import ServerId
+from cloudlb.domain.ports import NotFound, StoreUnavailable
 from cloudlb.domain.settings import InvalidSetting
 from tests.simulation.traffic import serves
 from tests.support.world import AgentProcess, ServerProcess
@@ -244,6 +248,73 @@ def delete_host(play: History, address: str, number: int) -> None:
     server, host_id = play.world.servers[address], play.world.host_id(play.world.agents[number])
     if host_id is not None:
         order(server, lambda: server.service.operations.delete_host(host_id, 1))
+
+
+@action
+def reconnect_host(play: History, address: str, number: int) -> None:
+    """A host's agent is to connect again."""
+    server, host_id = play.world.servers[address], play.world.host_id(play.world.agents[number])
+    if host_id is not None:
+        order(server, lambda: server.service.operations.reconnect_host(host_id, 1), NotFound)
+
+
+@action
+def rebalance(play: History, address: str) -> None:
+    """The agents are to be evened out."""
+    server = play.world.servers[address]
+    order(server, lambda: server.service.rebalancer.request(1))
+
+
+def _orders(play: History, address: str, target: str) -> tuple[ServerProcess, ServerOrders, ServerId]:
+    server = play.world.servers[address]
+    rows = play.world.read(lambda txn: txn.servers.all())
+    found = next((row.id for row in rows if row.address == target), ServerId(0))
+    return server, server.service.server_orders, found
+
+
+@action
+def prepare_for_maintenance(play: History, address: str, target: str, algorithm: str | None, forced: bool) -> None:
+    """A server is to be emptied."""
+    server, orders, found = _orders(play, address, target)
+    by = None if algorithm is None else Algorithm(algorithm)
+    order(server, lambda: orders.prepare_for_maintenance(found, 1, algorithm=by, forced=forced), NotFound, NotPossible)
+
+
+@action
+def cancel_maintenance(play: History, address: str, target: str, rebalance: bool) -> None:
+    """It is to be used again."""
+    server, orders, found = _orders(play, address, target)
+    order(server, lambda: orders.cancel_maintenance(found, 1, rebalance=rebalance), NotFound, NotPossible)
+
+
+@action
+def prepare_for_shutdown(play: History, address: str, target: str, algorithm: str | None, forced: bool) -> None:
+    """A server is to be emptied."""
+    server, orders, found = _orders(play, address, target)
+    by = None if algorithm is None else Algorithm(algorithm)
+    order(server, lambda: orders.prepare_for_shutdown(found, 1, algorithm=by, forced=forced), NotFound, NotPossible)
+
+
+@action
+def trigger_shutdown(play: History, address: str, target: str, algorithm: str | None, forced: bool) -> None:
+    """A server is to be emptied and to end."""
+    server, orders, found = _orders(play, address, target)
+    by = None if algorithm is None else Algorithm(algorithm)
+    order(server, lambda: orders.trigger_shutdown(found, 1, algorithm=by, forced=forced), NotFound, NotPossible)
+
+
+@action
+def cancel_shutdown(play: History, address: str, target: str) -> None:
+    """It is to be used again."""
+    server, orders, found = _orders(play, address, target)
+    order(server, lambda: orders.cancel_shutdown(found, 1), NotFound, NotPossible)
+
+
+@action
+def remove_server(play: History, address: str, target: str) -> None:
+    """A dead server is to be forgotten."""
+    server, orders, found = _orders(play, address, target)
+    order(server, lambda: orders.remove(found, 1), NotFound, NotPossible)
 
 
 # Commands.

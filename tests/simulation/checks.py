@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId
+from cloudlb.domain.server_state import ServerState
 from tests.simulation.traffic import Traffic
 from tests.support.machine import Machine
 from tests.support.world import AgentProcess, ServerProcess, World
@@ -65,12 +66,28 @@ def broken(world: World, traffic: Traffic) -> Iterator[str]:
 
 def unsettled(world: World, traffic: Traffic) -> Iterator[str]:
     """What must not be any more once the faults have been over for a while."""
-    dead = {server.address for server in world.servers.values() if not server.alive}
+    states = {row.address: row.state for row in world.read(lambda txn: txn.servers.all())}
+    closed = {address for address in world.servers if states.get(address) is not ServerState.UP}
     for agent in world.agents.values():
-        yield from misplaced(world, agent, dead)
+        yield from misplaced(world, agent, closed)
         if agent.alive and agent.service.agent._journal.untold:
             yield f"{agent.name} still tells of ends that were written long ago"
     yield from traffic.open()
+    yield from undrained(world)
+
+
+def undrained(world: World) -> Iterator[str]:
+    """Drains that have not ended, and agents of servers that are empty."""
+    drains = world.read(lambda txn: txn.drains.all())
+    takers = [row.address for row in world.read(lambda txn: txn.servers.all()) if row.state is ServerState.UP]
+    listed = world.read(lambda txn: txn.settings.load()).servers
+    for server in world.running_servers:
+        own, state = server.service.membership.own.id, server.service.membership.state
+        if own in drains and drains[own].ended is None:
+            yield f"the drain of {server.address} has not ended: {drains[own]}"
+        is_empty = state in (ServerState.MAINTENANCE, ServerState.READY_TO_SHUTDOWN)
+        if is_empty and len(server.service.directory) and set(takers) & set(listed):
+            yield f"{server.address} is {state.value}, and has {len(server.service.directory)} agents"
 
 
 def leaks(world: World) -> Iterator[str]:
@@ -82,13 +99,13 @@ def leaks(world: World) -> Iterator[str]:
             yield f"{server.address} has {timers} timers, and {len(server.service.directory)} agents"
 
 
-def misplaced(world: World, agent: AgentProcess, dead: Collection[str]) -> Iterator[str]:
+def misplaced(world: World, agent: AgentProcess, closed: Collection[str]) -> Iterator[str]:
     """What keeps an agent from being where it should be, and from holding what it should hold.
 
     Args:
         world: with the agent, at rest.
         agent: that it is about; a dead or deleted one should be nowhere.
-        dead: servers that take no agents.
+        closed: servers that take no agents, or are to be emptied.
     """
     if not agent.alive:
         if world.host_id(agent) is not None and (believers := world.believers(agent)):
@@ -117,6 +134,7 @@ def misplaced(world: World, agent: AgentProcess, dead: Collection[str]) -> Itera
         yield f"{agent.name} holds {held}, should {wanted}"
     # Under shuffle the head is tried once only.
     if current.check_interval(None) > 0 and algorithm is not Algorithm.SHUFFLE:
-        first = next((address for address in held.addresses if address not in dead), None)
-        if agent.server != first:
-            yield f"{agent.name} holds {held}, of which {sorted(dead)} are dead, and is on {agent.server}"
+        first = next((address for address in held.addresses if address not in closed), None)
+        # Of a drain that ran out of time agents stay where they are.
+        if first is not None and agent.server != first and agent.server not in closed:
+            yield f"{agent.name} holds {held}, of which {sorted(closed)} take nobody, and is on {agent.server}"

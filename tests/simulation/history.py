@@ -21,6 +21,8 @@ LOOK = 0.5
 """Seconds between looks at who owns which host."""
 BOUND = 240.0
 """Seconds after the last fault in which all has come to rest: the longest time-outs, and what follows from them."""
+STARTED = 5.0
+"""Seconds in which a server starts."""
 REST = 10.0
 """Seconds between looks whether it has; two in a row have to find nothing."""
 MEMORY = Path("/dev/shm")
@@ -98,6 +100,7 @@ class History:
             ping_interval=plan.ping_interval,
             database_lag=plan.lag,
             told=plan.told,
+            settings=plan.settings,
             properties="backoff.seconds=1\nbackoff.max.seconds=5\n"
             f"simulator.delay={plan.delay}\nsimulator.record={record}\n",
             ready=self._trace.follow,
@@ -146,8 +149,13 @@ class History:
         if all(address in stay_dead and not world.servers[address].alive for address in listed):
             stay_dead.difference_update(listed)
         for server in world.servers.values():
-            if not server.alive and server.address not in stay_dead:
+            if (server.alive and server.is_stopping) or (not server.alive and server.address not in stay_dead):
                 world.restart_server(server)
+        if self.plan.uses_all:
+            self._advance(world.clock.seconds() + STARTED)
+            for server in world.running_servers:
+                ACTIONS["cancel_maintenance"](self, server.address, server.address, True)
+                ACTIONS["cancel_shutdown"](self, server.address, server.address)
 
     def _come_to_rest(self) -> None:
         end = self.world.clock.seconds()

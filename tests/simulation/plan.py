@@ -7,13 +7,23 @@ would be alike. A fault is an episode: it begins, and most have an end of their 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from cloudlb.domain.balancing import Algorithm
-from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL
+from cloudlb.domain.settings import (
+    HOST,
+    LB_ALGORITHM,
+    LB_BAND_AGENTS,
+    LB_BAND_SECONDS,
+    LB_CHECK_INTERVAL,
+    LB_WEIGHTS,
+    MAINTENANCE_TIMEOUT,
+    MOVE_RATE,
+    STOP_TIMEOUT,
+)
 
 NORMAL_LAGS = (0.001, 0.005, 0.05)
 """Seconds that a server waits for the database at most, twice."""
@@ -49,8 +59,11 @@ class Plan:
     ping_interval: int
     seconds: float
     """How long the faults last."""
+    settings: Mapping[str, str]
     stay_dead: frozenset[str]
     """Servers that, once dead, are not started again."""
+    uses_all: bool
+    """In the end every server is used again that was to be emptied."""
     steps: Sequence[Step] = field(repr=False)
 
     def __str__(self) -> str:
@@ -71,6 +84,10 @@ class Draw:
     agents: int
     seconds: float
     lag: float
+
+    def algorithm(self) -> str:
+        """One of them."""
+        return self.rng.choice([algorithm.value for algorithm in Algorithm])
 
     def server(self) -> str:
         """One of them."""
@@ -171,7 +188,8 @@ def _setting_changes(draw: Draw, at: float) -> Iterator[Step]:
     chosen = rng.sample(draw.servers, rng.choice([len(draw.servers), rng.randint(1, len(draw.servers))]))
     name, value = rng.choice(
         [
-            (LB_ALGORITHM, rng.choice([algorithm.value for algorithm in Algorithm])),
+            (LB_ALGORITHM, draw.algorithm()),
+            (LB_WEIGHTS, f"{draw.server()}={rng.choice([2, 5])}"),
             (LB_CHECK_INTERVAL, str(rng.choice([0, 3, 5]))),
             (HOST, ",".join(chosen)),
         ]
@@ -187,6 +205,54 @@ def _server_joins(draw: Draw, at: float) -> Iterator[Step]:
     address = f"10.0.0.{len(draw.servers) + draw.rng.randint(1, 2)}"
     yield Step(at, "add_server", (address,))
     yield Step(at + 3.0, "change_setting", (draw.server(), HOST, ",".join([*draw.servers, address])))
+
+
+def _server_is_maintained(draw: Draw, at: float) -> Iterator[Step]:
+    address, rng = draw.server(), draw.rng
+    order = draw.server(), address, rng.choice([None, None, draw.algorithm()]), rng.random() < 0.3
+    yield Step(at, "prepare_for_maintenance", order)
+    later = at + rng.choice([0.2, 3.0, 20.0, 60.0])
+    if rng.random() < 0.3:
+        yield Step(later, "kill_server", (address,))
+        yield Step(later + 5.0, "start_server", (address,))
+        later += 15.0
+    yield Step(later, "cancel_maintenance", (draw.server(), address, rng.random() < 0.7))
+
+
+def _server_is_shut_down(draw: Draw, at: float) -> Iterator[Step]:
+    address, rng = draw.server(), draw.rng
+    if rng.random() < 0.7:
+        yield Step(at, "prepare_for_shutdown", (draw.server(), address, None, rng.random() < 0.3))
+        at += rng.choice([0.5, 5.0, 30.0])
+    if rng.random() < 0.3:
+        yield Step(at, "cancel_shutdown", (draw.server(), address))
+    else:
+        yield Step(at, "trigger_shutdown", (draw.server(), address, None, rng.random() < 0.3))
+        yield Step(at + rng.choice([10.0, 40.0]), "start_server", (address,))
+
+
+def _servers_take_turns(draw: Draw, at: float) -> Iterator[Step]:
+    """As for an upgrade: each is emptied, ends and comes back."""
+    every = draw.rng.choice([4.0, 15.0, 30.0])
+    for number, address in enumerate(draw.servers):
+        yield Step(at + number * every, "trigger_shutdown", (draw.server(), address, None, False))
+        yield Step(at + (number + 0.8) * every, "start_server", (address,))
+
+
+def _server_is_removed(draw: Draw, at: float) -> Iterator[Step]:
+    address = draw.server()
+    yield Step(at, "kill_server", (address,))
+    for later in (12.0, 30.0):
+        yield Step(at + later, "remove_server", (draw.server(), address))
+    yield Step(at + 35.0, "start_server", (address,))
+
+
+def _agents_are_evened_out(draw: Draw, at: float) -> Iterator[Step]:
+    yield Step(at, "rebalance", (draw.server(),))
+
+
+def _agent_reconnects(draw: Draw, at: float) -> Iterator[Step]:
+    yield Step(at, "reconnect_host", (draw.server(), draw.agent()))
 
 
 EPISODES: dict[str, tuple[int, Episode]] = {
@@ -205,6 +271,12 @@ EPISODES: dict[str, tuple[int, Episode]] = {
     "setting changes": (2, _setting_changes),
     "host is deleted": (1, _host_is_deleted),
     "server joins": (1, _server_joins),
+    "server is maintained": (3, _server_is_maintained),
+    "server is shut down": (2, _server_is_shut_down),
+    "servers take turns": (1, _servers_take_turns),
+    "server is removed": (1, _server_is_removed),
+    "agents are evened out": (2, _agents_are_evened_out),
+    "agent reconnects": (1, _agent_reconnects),
 }
 """Kinds of faults and orders, and how often each is drawn beside the others."""
 
@@ -255,13 +327,21 @@ def draw_plan(
         seed=seed,
         servers=count,
         agents=hosts,
-        algorithm=rng.choice([algorithm.value for algorithm in Algorithm]),
+        algorithm=draw.algorithm(),
         check_interval=rng.choice([0, 5]),
         lag=draw.lag,
         told=rng.random() < 0.7,
         delay=rng.choice([0, 1, 13]),
         ping_interval=6 if hosts <= 100 else 20,
         seconds=seconds,
+        settings={
+            LB_BAND_AGENTS: str(rng.choice([1, 2, 10])),
+            LB_BAND_SECONDS: str(rng.choice([0, 5, 60])),
+            MOVE_RATE: str(rng.choice([2, 10, 50])),
+            MAINTENANCE_TIMEOUT: str(rng.choice([5, 60])),
+            STOP_TIMEOUT: str(rng.choice([0, 3, 30])),
+        },
         stay_dead=frozenset(mortal),
+        uses_all=rng.random() < 0.5,
         steps=tuple(sorted(steps, key=lambda step: step.at)),
     )

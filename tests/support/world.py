@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from cloudlb.config import ServerConfig
 from cloudlb.domain.models import ClusterId, Host, HostId
 from cloudlb.domain.models import Server as ServerRow
 from cloudlb.domain.ports import Transaction
+from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.service import Server
@@ -157,6 +158,11 @@ class ServerProcess:
         """Whether it does anything: alive and not frozen."""
         return self.alive and not self.frozen
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it ends, or will before long."""
+        return not self.service.running or self.service.membership.state is ServerState.SHUTTING_DOWN
+
     def attache(self, host_id: int) -> Attache | None:
         """The attache that speaks for a host here, if this server believes that one does."""
         found = self.service.directory.get(HostId(host_id))
@@ -280,6 +286,7 @@ class World:
         ping_interval: int = 60,
         database_lag: float = 0.0,
         told: bool = False,
+        settings: Mapping[str, str] | None = None,
         properties: str = "",
         ready: Callable[[Network], object] = lambda network: None,
     ) -> None:
@@ -295,6 +302,7 @@ class World:
             ping_interval: seconds.
             database_lag: seconds at most that a server waits for the database, twice; 0 runs all work inline.
             told: the database tells the servers of messages, as PostgreSQL does; otherwise they look for them.
+            settings: others of the cluster, by name.
             properties: more lines for every agent's file.
             ready: called with the network before anything starts.
         """
@@ -321,6 +329,8 @@ class World:
             txn.settings.set(LB_ALGORITHM, algorithm, None)
             txn.settings.set(LB_CHECK_INTERVAL, str(check_interval), None)
             txn.settings.set(PING_INTERVAL, str(ping_interval), None)
+            for name, value in (settings or {}).items():
+                txn.settings.set(name, value, None)
 
         result_of(self._own.run(found))
         with self._own._write_engine.begin() as connection:
