@@ -128,7 +128,7 @@ class Forwarding:
         self._under_way[host_id] += 1
         self._bytes += len(packet)
         sent = Deferred.fromCoroutine(self._see_through(request))
-        sent.addTimeout(timeout, self._clock, onTimeoutCancel=lambda *_: Failure(_overdue(request)))
+        sent.addTimeout(timeout, self._clock, onTimeoutCancel=partial(_overdue, request))
         sent.addErrback(self._definite, request)
         if not sent.called:
             self._waits.add(sent)
@@ -265,8 +265,8 @@ def _check(request: _Request, host: Host) -> None:
         raise AgentUnavailable(why)
 
 
-def _overdue(request: _Request) -> AgentTimedOut:
+def _overdue(request: _Request, *_: object) -> Answers:
     seconds = shown_seconds(request.timeout)
     if request.sent:
-        return AgentTimedOut(f"{request.name} did not answer in time, which was {seconds}")
-    return AgentTimedOut(f"{request.name} was not sent it within {seconds}: {request.why}")
+        raise AgentTimedOut(f"{request.name} did not answer in time, which was {seconds}")
+    raise AgentTimedOut(f"{request.name} was not sent it within {seconds}: {request.why}")

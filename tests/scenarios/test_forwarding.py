@@ -69,7 +69,7 @@ class Sent:
     @property
     def never_sent(self) -> bool:
         """Whether its end says that it was not carried out, and never will be."""
-        [end] = self.ends or [None]
+        end = self.ends[0] if self.ends else None
         if isinstance(end, AgentTimedOut):
             return "not sent" in str(end)
         return isinstance(end, AgentBusy) or (isinstance(end, AgentUnavailable) and not isinstance(end, LinkLost))
