@@ -6,8 +6,8 @@ import os
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -146,19 +146,35 @@ def rows(cluster: LocalCluster) -> dict[str, Row]:
 
 
 def links(cluster: LocalCluster) -> Mapping[str, int]:
-    """Connections of agents that each server's kernel holds established."""
-    return count_established(Path("/proc/net/tcp").read_text(), _agent_port(cluster))
+    """Connections of agents that each server's kernel holds established; not those of servers among each other."""
+    sockets = {inode for server in cluster.servers.values() for inode in _sockets(server.pid)}
+    return count_established(Path("/proc/net/tcp").read_text(), _agent_port(cluster), sockets)
 
 
-def count_established(table: str, port: int) -> Counter[str]:
-    """Count connections accepted at a port in a text like /proc/net/tcp, by the local address."""
+def count_established(table: str, port: int, apart_from: Collection[str] = ()) -> Counter[str]:
+    """Count connections accepted at a port in a text like /proc/net/tcp, by the local address.
+
+    Args:
+        apart_from: sockets, by their inodes: connections that were made with one of them do not count.
+    """
+    fields = [line.split() for line in table.splitlines()[1:]]
+    left_out = {local for _, local, _, _, _, _, _, _, _, inode, *_ in fields if inode in apart_from}
     counted: Counter[str] = Counter()
-    for line in table.splitlines()[1:]:
-        _, local, _, state, *_ = line.split()
+    for _, local, remote, state, *_ in fields:
         address, _, local_port = local.partition(":")
-        if state == _ESTABLISHED and int(local_port, 16) == port:
+        if state == _ESTABLISHED and int(local_port, 16) == port and remote not in left_out:
             counted[str(IPv4Address(int.from_bytes(bytes.fromhex(address), "little")))] += 1
     return counted
+
+
+def _sockets(pid: int | None) -> Iterator[str]:
+    """The inodes of a process's sockets."""
+    for descriptor in Path(f"/proc/{pid}/fd").glob("*") if pid is not None else ():
+        # It may have been closed since.
+        with suppress(OSError):
+            kind, _, inode = str(descriptor.readlink()).partition(":")
+            if kind == "socket":
+                yield inode.strip("[]")
 
 
 def _agent_port(cluster: LocalCluster) -> int:

@@ -148,19 +148,23 @@ class Callers:
     def _clients(self) -> list[CloudStack]:
         """Connections of this thread's own to every server."""
         if not hasattr(self._local, "clients"):
-            inventory = self._cluster.inventory
             self._local.clients = [
-                CloudStack(
-                    endpoint=f"http://{url_host(server.api_address)}:{server.api_port}/client/api",
-                    key=inventory.api_key,
-                    secret=inventory.secret,
-                    timeout=self._patience,
-                    method="post",
-                )
-                for server in inventory.servers.values()
+                client_of(self._cluster, name, self._patience) for name in self._cluster.inventory.servers
             ]
         clients: list[CloudStack] = self._local.clients
         return clients
+
+
+def client_of(cluster: LocalCluster, server: str, patience: int) -> CloudStack:
+    """What calls the API of one server, which has so many seconds for an answer."""
+    config = cluster.inventory.servers[server]
+    return CloudStack(
+        endpoint=f"http://{url_host(config.api_address)}:{config.api_port}/client/api",
+        key=cluster.inventory.api_key,
+        secret=cluster.inventory.secret,
+        timeout=patience,
+        method="post",
+    )
 
 
 def kill_twice(cluster: LocalCluster, callers: Callers, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Commands flow without a pause while servers are stopped, killed, suspended and started again in turn, for minutes.
+"""Commands flow without a pause while servers are stopped, killed, suspended and drained in turn, for minutes.
 
     python -m bench.endurance --minutes 10 --agents 300
     python -m bench.endurance --minutes 10 --agents 300 --postgres
@@ -21,8 +21,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 from sqlalchemy import func, select
@@ -33,6 +34,7 @@ from bench.commands import (
     ENDLESS,
     Callers,
     Ended,
+    client_of,
     ends,
     executions,
     faults_of,
@@ -42,7 +44,7 @@ from bench.commands import (
     wait_for_ends,
 )
 from bench.figures import distribution
-from bench.postgres import postgres
+from bench.postgres import add_database, database
 from bench.real_agents import TimedOut, running_agents, settle
 from cloudlb.cli.local_cluster import LocalCluster
 from cloudlb.domain.settings import PING_INTERVAL
@@ -62,6 +64,7 @@ REST = 3.0
 """Seconds between two operations."""
 UP_TIMEOUT = 60.0
 STOP_TIMEOUT = 60.0
+DRAIN_TIMEOUT = 120.0
 
 
 @define
@@ -110,11 +113,12 @@ class Course:
             settle(self.cluster, self.agents)
 
     def stop(self, name: str) -> None:
-        """SIGTERM."""
-        self.cluster.servers[name].send_signal(signal.SIGTERM)
-        if not self.cluster.servers[name].wait(STOP_TIMEOUT):
-            raise TimedOut(f"{name} has not ended {STOP_TIMEOUT:.0f} s after SIGTERM")
-        self.wait_until_up(elsewhere_than=name)
+        """SIGTERM: it is drained first."""
+        with self.quiet("stop"):
+            self.cluster.servers[name].send_signal(signal.SIGTERM)
+            if not self.cluster.servers[name].wait(STOP_TIMEOUT):
+                raise TimedOut(f"{name} has not ended {STOP_TIMEOUT:.0f} s after SIGTERM")
+            self.wait_until_up(elsewhere_than=name)
         self.bring_back(name)
 
     def kill(self, name: str) -> None:
@@ -134,9 +138,34 @@ class Course:
         self.wait_until_up()
         settle(self.cluster, self.agents)
 
+    def drain(self, name: str) -> None:
+        """Into maintenance and back, ordered from another server."""
+        client = next(client_of(self.cluster, other, 20) for other in self.cluster.servers if other != name)
+
+        def servers() -> dict[str, Any]:
+            return {row["name"]: row for row in client.listManagementServers(fetch_list=True)}
+
+        with self.quiet("drain"):
+            server = servers()[name]
+            client.prepareForMaintenance(managementserverid=server["id"])
+            began = time.monotonic()
+            while servers()[name]["state"] != "Maintenance":
+                if time.monotonic() - began > DRAIN_TIMEOUT:
+                    raise TimedOut(f"{name} is not empty after {DRAIN_TIMEOUT:.0f} s: {servers()[name]}")
+                time.sleep(0.5)
+            self.wait_until_up(elsewhere_than=name)
+        with self.quiet("cancel"):
+            client.cancelMaintenance(managementserverid=server["id"])
+            settle(self.cluster, self.agents)
+
     def run(self, seconds: float) -> None:
         """Do one thing after the other to one server after the other until the time is over."""
-        operations: dict[str, Callable[[str], None]] = {"stop": self.stop, "kill": self.kill, "suspend": self.suspend}
+        operations: dict[str, Callable[[str], None]] = {
+            "stop": self.stop,
+            "kill": self.kill,
+            "suspend": self.suspend,
+            "drain": self.drain,
+        }
         end = time.monotonic() + seconds
         # Each operation comes to each server.
         turns = list(itertools.product(operations, self.cluster.servers))
@@ -225,13 +254,11 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the order of the operations")
-    databases = parser.add_mutually_exclusive_group()
-    databases.add_argument("--db", metavar="URL", help="an empty database; a file of SQLite unless given")
-    databases.add_argument("--postgres", action="store_true", help="run a PostgreSQL for it")
+    add_database(parser)
     parser.add_argument("--logs", type=Path, help="a folder that the daemons' logs are copied to at the end")
     arguments = parser.parse_args()
     with (
-        postgres() if arguments.postgres else nullcontext(arguments.db) as url,
+        database(arguments) as url,
         deployment(
             servers=3, agents=arguments.agents, algorithm="roundrobin", check_interval=5, database_url=url
         ) as cluster,

@@ -16,7 +16,9 @@ TABLE = """\
    4: 0301007F:9C41 0200007F:203A 01 00000000:00000000 00:00000000 00000000     0        0 5 1 0 20 4 30 10 -1
    5: 0200007F:203A 0301007F:9C43 06 00000000:00000000 00:00000000 00000000     0        0 0 3 0
 """
-"""A listener, three accepted connections, the other end of one of them, and one in TIME_WAIT; 0x203A is 8250."""
+"""A listener, three accepted connections, the other end of one of them, and one in TIME_WAIT; 0x203A is 8250.
+
+The other end has the inode 5."""
 
 
 class FiguresTests(SynchronousTestCase):
@@ -46,3 +48,8 @@ class CountEstablishedTests(SynchronousTestCase):
         """Another port has other connections."""
         self.assertEqual(count_established(TABLE, 0x9C41), {"127.0.1.3": 1})
         self.assertEqual(count_established(TABLE, 1), {})
+
+    def test_apart_from(self) -> None:
+        """A connection that some process made is left out by its socket; others stay."""
+        self.assertEqual(count_established(TABLE, 8250, {"5"}), {"127.0.0.1": 1, "127.0.0.2": 1})
+        self.assertEqual(count_established(TABLE, 8250, {"99"}), {"127.0.0.1": 1, "127.0.0.2": 2})
