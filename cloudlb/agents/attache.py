@@ -42,6 +42,8 @@ class Attache(ABC):
         """The host's place in its zone, as far as the algorithm asks for it."""
         self.leaving = False
         """Its agent was asked to go to another server, and ends the session before it begins the next one there."""
+        self.asked_to_go = False
+        """Its agent was asked to go to another server, and ends the session when that one has the host."""
         self.parting: str | None = None
         """Why this end or the agent, by a ShutdownCommand, has ended the session."""
         self.journals = False

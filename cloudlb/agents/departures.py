@@ -113,7 +113,11 @@ class Departures:
             return await self._hand_over(move, target)
         if attache.link.channel.is_cloudlb:
             asked = await self._ask(attache, move.hosts, avoid, leave=leave)
-            return await self._outcome(move, LEAVES_WITHIN, NEWS_WITHIN, bound=False) if asked else _stayed(move)
+            attache.asked_to_go = asked
+            try:
+                return await self._outcome(move, LEAVES_WITHIN, NEWS_WITHIN, bound=False) if asked else _stayed(move)
+            finally:
+                attache.asked_to_go = False
         return await self._break_and_make(move, attache, avoid)
 
     # Agents.

@@ -34,6 +34,9 @@ from cloudlb.net.spawn import spawn
 GRACE = 1.0
 """Seconds that a lost link has to turn out as one that its agent has left for another server, whose claim of the host
 is on its way to the database. Ends that were announced need none."""
+GRACE_OF_MOVES = 5.0
+"""The same for an agent that was asked to go: its claim may have to wait among many, on a database that is slow, and
+whoever has asked for it waits as long."""
 
 
 class Investigates(Protocol):
@@ -121,7 +124,8 @@ class Disconnection:
         if step is None:
             cause = HostEvent.SHUTDOWN_REQUESTED if attache.parting else HostEvent.AGENT_DISCONNECTED
             step = first_step(cause, attache.host.resource_state)
-        self._write(attache, step, reason, due=self._clock.seconds() + (0.0 if announced else GRACE))
+        grace = GRACE_OF_MOVES if attache.asked_to_go else GRACE
+        self._write(attache, step, reason, due=self._clock.seconds() + (0.0 if announced else grace))
 
     def not_returned(self, attache: Attache, reason: str) -> None:
         """The agent of a host that is Rebalancing has broken its link, and made no other one."""

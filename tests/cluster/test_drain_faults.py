@@ -71,6 +71,18 @@ class FaultTests(DrainCase):
         self.assert_well()
         self.assertEqual(self.transitions(), [])
 
+    def test_the_database_is_slow(self) -> None:
+        """Where others take long to claim the hosts, no agent counts as lost that has gone to them."""
+        world = self.build(agents=9, database_lag=0.01)
+        for server in world.servers.values():
+            if server is not self.first:
+                server.slow_database(2)
+        self.order("prepare_for_maintenance", self.first)
+        self.assertIs(self.advance_until_ended(self.first).end, DrainEnd.DONE)
+        world.settle()
+        self.assert_well()
+        self.assertEqual(self.transitions(), [])
+
     def test_an_agent_dies(self) -> None:
         """It is not waited for longer than others need to arrive."""
         world = self.build(agents=6)
