@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.direct_attache import THREADS, WORKERS, DirectAttache
 from cloudlb.agents.direct_resources import Loaded
-from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, LinkLost
+from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, LinkLost
 from cloudlb.agents.outcomes import answered
 from cloudlb.domain.models import HostId
 from cloudlb.resource.interface import (
@@ -28,7 +28,16 @@ from cloudlb.resource.interface import (
     ServerResource,
     StartupCommand,
 )
-from cloudlb.wire import CheckHealthCommand, Flag, MaintainCommand
+from cloudlb.wire import (
+    CheckHealthCommand,
+    Flag,
+    MaintainCommand,
+    read_body,
+    read_contents,
+    read_header,
+    write_contents,
+    write_packet,
+)
 from tests.agents.investigating import host
 
 T = TypeVar("T")
@@ -156,6 +165,35 @@ class DirectAttacheTests(SynchronousTestCase):
         self.assertNoResult(sent)
         self.resource.asked[0].callback(Answer(details="empty"))
         self.assertEqual(self.successResultOf(sent), [Answer(details="healthy"), Answer(details="empty")])
+
+    def relay(self, body: bytes, flags: Flag = Flag.REQUEST) -> Deferred[bytes]:
+        """Have another server's request carried out."""
+        packet = write_packet(sequence=9, server_id=5, agent_id=1, via=20_000, flags=flags, body=body)
+        return self.attache.relay(packet, read_header(packet), timeout=5)
+
+    def response(self, relayed: Deferred[bytes]) -> list[Any]:
+        """What came back for it."""
+        packet = self.successResultOf(relayed)
+        header = read_header(packet)
+        self.assertEqual((header.sequence, header.server_id, header.is_request), (9, 5, False))
+        return read_contents(read_body(packet, header, 2**16))
+
+    def test_of_another_server(self) -> None:
+        """It is read here, there being nobody else, and the answers are written."""
+        relayed = self.relay(write_contents([CheckHealthCommand(), MaintainCommand()]))
+        self.resource.asked[0].callback(Answer(details="empty"))
+        self.assertEqual(self.response(relayed), [Answer(details="healthy"), Answer(details="empty")])
+        self.assertFalse(self.response(self.relay(b"{"))[0].result)
+
+    def test_of_another_server_in_sequence(self) -> None:
+        """One that waits for its turn may be withdrawn, and one that does not is left alone."""
+        body, flags = write_contents([MaintainCommand()]), Flag.REQUEST | Flag.IN_SEQUENCE
+        first, second = self.relay(body, flags), self.relay(body, flags)
+        for relayed in (second, first):
+            self.attache.withdraw(relayed)
+        self.failureResultOf(second, CommandCancelled)
+        self.assertNoResult(first)
+        self.assertEqual((len(self.resource.asked), self.resource.cancelled), (1, []))
 
     def test_stop_on_error(self) -> None:
         """As on an agent."""

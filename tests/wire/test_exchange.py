@@ -27,6 +27,7 @@ class ExchangeTests(SynchronousTestCase):
         """An answer that nobody waits for is told apart and disturbs no other."""
         exchange = Exchange[str](0)
         sequence = exchange.open("a", 10.0)
+        self.assertEqual((exchange.get(sequence), exchange.get(77)), ("a", None))
         self.assertIsNone(exchange.close(77))
         self.assertIsNone(exchange.close(-1))
         self.assertEqual(exchange.close(sequence), "a")

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.wire.errors import PacketError
-from cloudlb.wire.packet import COMPRESS_FROM, Flag, Header, read_body, read_header, response_flags, write_packet
+from cloudlb.wire.packet import (
+    COMPRESS_FROM,
+    Flag,
+    Header,
+    read_body,
+    read_header,
+    response_flags,
+    with_header,
+    write_packet,
+)
 
 MAX_BODY = 2**20
 REQUEST = Header(sequence=1, server_id=2, agent_id=3, via=-1, flags=Flag.REQUEST, size=0)
@@ -76,6 +85,15 @@ class HeaderTests(SynchronousTestCase):
         )
         self.assertEqual(read_header(message), Header(sequence, server_id, agent_id, via, Flag(flags), len(body)))
         self.assertEqual(body_of(message), body)
+
+    def test_another_header(self) -> None:
+        """The body stays as it came, compressed or not, and so does what the header says of it."""
+        for body in (b"[]", b" " * 10_000):
+            packet = write_packet(sequence=1, server_id=2, agent_id=3, via=4, flags=Flag.REQUEST, body=body)
+            header = evolve(read_header(packet), sequence=-5, server_id=6, agent_id=7, via=8)
+            relayed = with_header(packet, header)
+            self.assertEqual((read_header(relayed), relayed[40:]), (header, packet[40:]))
+            self.assertEqual(read_body(relayed, header, 10_000), body)
 
     def test_properties(self) -> None:
         """Each property stands for one flag."""
