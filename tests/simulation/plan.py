@@ -330,7 +330,7 @@ def draw_plan(
         algorithm=draw.algorithm(),
         check_interval=rng.choice([0, 5]),
         lag=draw.lag,
-        told=rng.random() < 0.7,
+        told=rng.random() < 0.8,
         delay=rng.choice([0, 1, 13]),
         ping_interval=6 if hosts <= 100 else 20,
         seconds=seconds,

@@ -1,0 +1,154 @@
+"""What is checked in simulated histories can be found wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.agents.errors import AgentUnavailable
+from cloudlb.domain.drains import Drain
+from cloudlb.domain.ports import StoreUnavailable
+from tests.simulation.actions import ACTIONS
+from tests.simulation.checks import BUS_LATENCY, LAGS, Ownership, broken, leaks, undrained, unsettled
+from tests.simulation.plan import draw_plan
+from tests.simulation.trace import Trace
+from tests.simulation.traffic import Sent, Traffic
+from tests.support.world import World, result_of
+
+A, B = "10.0.0.1", "10.0.0.2"
+
+
+class CheckTests(SynchronousTestCase):
+    """Each in a small cluster at rest."""
+
+    def setUp(self) -> None:
+        self.record = Path(self.mktemp())
+        self.world = World(
+            Path(self.mktemp()),
+            servers=2,
+            agents=2,
+            ping_interval=6,
+            check_interval=5,
+            database_lag=0.001,
+            properties=f"simulator.record={self.record}\n",
+        )
+        self.addCleanup(self.world.close)
+        self.traffic = Traffic(self.world, self.record)
+
+    def found(self) -> list[str]:
+        """All that is wrong."""
+        return [*broken(self.world, self.traffic), *unsettled(self.world, self.traffic), *leaks(self.world)]
+
+    def test_well(self) -> None:
+        """Nothing is, after commands too."""
+        for server in self.world.servers.values():
+            for agent in self.world.agents.values():
+                self.traffic.send(server, agent, changes=True)
+                self.traffic.start_job(server, agent, changes=False, key=None)
+                self.traffic.send_in_sequence(server, agent, 2)
+        self.world.advance(20)
+        self.assertEqual([], self.found())
+        counts = self.traffic.counts()
+        self.assertEqual(
+            (12, 16, 4, 4), (counts["sent"], counts["carried out"], counts["jobs"], counts["job answered"])
+        )
+
+    def test_two_owners(self) -> None:
+        """A host that two servers own for longer than the bus takes."""
+        ownership = Ownership(self.world)
+        host_id = self.world.row(self.world.agents[1]).id
+        attache = self.world.servers[A].attache(host_id)
+        assert attache is not None
+        self.assertEqual([], list(ownership.look()))
+        self.world.servers[B].service.directory._attaches[host_id] = attache
+        self.assertEqual([], list(ownership.look()))
+        self.world.advance(BUS_LATENCY + LAGS * 0.001 - 0.1)
+        self.assertEqual([], list(ownership.look()))
+        self.world.servers[B].lose_database(away=True)
+        self.world.advance(1)
+        self.assertEqual([], list(ownership.look()), "who has no database cannot know")
+        self.world.servers[B].lose_database(away=False)
+        self.assertEqual([], list(ownership.look()))
+        self.world.advance(2)
+        [problem] = ownership.look()
+        self.assertIn(f"owned by {A}, {B}", problem)
+
+    def test_carried_out_twice(self) -> None:
+        """A command that a host began twice, or in spite of what its sender was told, or too early."""
+        unavailable = Sent("sent/7", self.world.servers[A].machine, 1, AgentUnavailable("no agent"))
+        self.traffic._sent += [unavailable, Sent("sent/8", self.world.servers[A].machine, 2, [])]
+        marks = ["sent/6", "sent/7", "sent/6", "line/5", "line/3"]
+        self.record.write_text("".join(f"CheckHealthCommand {mark}\n" for mark in marks))
+        problems = list(broken(self.world, self.traffic))
+        self.assertEqual(4, len(problems), problems)
+        for part in ("sent/6 was carried out 2 times", "and was carried out", "ended 2 times", "in the order [5, 3]"):
+            self.assertIn(part, " ".join(problems))
+
+    def test_no_end(self) -> None:
+        """Commands and drains that do not end, unless nobody is left who could tell."""
+        first, second = (self.world.servers[address] for address in (A, B))
+        self.traffic._sent += [Sent("sent/1", first.machine), Sent("sent/2", second.machine)]
+        self.world.kill_server(second)
+        problems = " ".join(self.traffic.open())
+        self.assertIn("sent/1", problems)
+        self.assertNotIn("sent/2", problems)
+        for server in (first, second):
+            own = server.service.membership.own.id
+            server.service.draining.stop()
+            result_of(self.world._own.run(lambda txn, own=own: txn.drains.put(Drain(server_id=own, timeout=9))))  # type: ignore[misc]  # own is bound
+        [problem] = undrained(self.world)
+        self.assertIn(f"the drain of {A} has not ended", problem)
+
+    def test_misplaced(self) -> None:
+        """Agents that are not where they should be."""
+        self.world.cut_off(self.world.agents[1])
+        self.world.agents[2].path.write_text(
+            self.world.agents[2].path.read_text().replace(f"host={B},{A}", f"host={A},{B}")
+        )
+        problems = " ".join(unsettled(self.world, self.traffic))
+        self.assertIn("agent-2 holds", problems)
+        self.world.advance(60)
+        self.assertIn("agent-1 is up nowhere", " ".join(unsettled(self.world, self.traffic)))
+
+    def test_timers(self) -> None:
+        """Timers that nobody accounts for."""
+        for _ in range(80):
+            self.world.servers[A].machine.callLater(1000, lambda: None)
+        [problem] = leaks(self.world)
+        self.assertIn(f"{A} has", problem)
+
+
+class TraceTests(SynchronousTestCase):
+    """What is logged."""
+
+    def test_defects(self) -> None:
+        """A traceback is a defect; that a server finds no database when it starts is none."""
+        log, trace = Logger(), Trace(show=False)
+        trace.start()
+        self.addCleanup(trace.stop)
+        away = Failure(StoreUnavailable("it is away"))
+        log.critical("The server cannot start: {error}", error=away.value)
+        log.failure("Failed to start", away)
+        log.failure("Failed to do something", away)
+        log.critical("the end is near")
+        self.assertEqual(2, len(trace.defects), trace.defects)
+        self.assertIn("Failed to do something", trace.defects[0])
+        self.assertEqual(2, len(self.flushLoggedErrors(StoreUnavailable)))
+
+
+class PlanTests(SynchronousTestCase):
+    """What seeds draw."""
+
+    def test_variety(self) -> None:
+        """The same from one seed, other clusters from others, and every kind of step somewhere."""
+        self.assertEqual(draw_plan(5), draw_plan(5))
+        plans = [draw_plan(seed) for seed in range(60)]
+        self.assertEqual({3, 4, 5}, {plan.servers for plan in plans})
+        self.assertTrue(all(20 <= plan.agents <= 50 for plan in plans))
+        drawn = {step.action for plan in plans for step in plan.steps}
+        self.assertEqual(set(ACTIONS), drawn)
+        given = draw_plan(1, servers=10, agents=1000, minutes=2)
+        self.assertEqual((10, 1000, 120), (given.servers, given.agents, given.seconds))
