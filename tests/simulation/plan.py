@@ -314,7 +314,7 @@ def draw_plan(
     draw = Draw(rng, [f"10.0.0.{number}" for number in range(1, count + 1)], hosts, seconds, rng.choice(NORMAL_LAGS))
     kinds = rng.sample(sorted(EPISODES), rng.randint(3, len(EPISODES)))
     weights = [EPISODES[kind][0] for kind in kinds]
-    every = rng.choice([3.0, 8.0, 20.0])
+    every = rng.choice([2.0, 5.0, 15.0])
     steps: list[Step] = []
     at = 0.0
     while (at := at + rng.expovariate(1 / every)) < seconds:
