@@ -207,12 +207,14 @@ class Moves:
             now = self._clock.seconds()
             # Never at once: servers that learn of a change together must not begin together.
             first = now + self._rng.uniform(0, 1 / self._settings.current.move_rate)
-            self._timer = self._clock.callLater(max(self._next, first) - now, self._depart)
+            self._next = max(self._next, first)
+            self._timer = self._clock.callLater(self._next - now, self._depart)
 
     def _depart(self) -> None:
         """Let those go whose turn has come."""
         self._timer = None
-        now = self._clock.seconds()
+        # A timer may go off a rounding error before its time.
+        now = max(self._clock.seconds(), self._next)
         self._next = max(self._next, now - CATCH_UP)
         while self._queue and self._next <= now:
             move = self._queue.popleft()
