@@ -6,6 +6,8 @@ A host that is not known is registered first, as an operator would do it, and th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 from attrs import evolve
@@ -31,16 +33,16 @@ _BY_GUIDS = (
     HOSTS.where(host.c.guid.in_(bindparam("guids", expanding=True))).order_by(host.c.id).with_for_update(of=host)
 )
 _REGISTER = insert(host).values(session=0).returning(host.c.id, host.c.guid)
-_ADMIT = (
-    update(host)
-    .where(
-        host.c.id == bindparam("of_id"),
-        host.c.session == bindparam("old_session"),
-        host.c.status == bindparam("old_status"),
-        host.c.removed.is_(None),
-    )
-    .values({name: bindparam(f"new_{name}") for name in ("server_id", "session", "status", "resource_state", *FACTS)})
+_CHANGE = update(host).where(
+    host.c.id == bindparam("of_id"),
+    host.c.session == bindparam("old_session"),
+    host.c.status == bindparam("old_status"),
+    host.c.removed.is_(None),
 )
+_TAKEN_OVER: Mapping[str, Any] = {name: bindparam(f"new_{name}") for name in ("server_id", "session", "status", "resource_state")}
+# Most hosts come back as they were, and a statement for many of them costs by its parameters.
+_TAKE_OVER = _CHANGE.values(_TAKEN_OVER)
+_ADMIT = _CHANGE.values({**_TAKEN_OVER, **{name: bindparam(f"new_{name}") for name in FACTS}})
 
 
 class HostAdmissions(HostListings):
@@ -150,17 +152,12 @@ class HostAdmissions(HostListings):
         return registered
 
     def _write(self, steps: Sequence[tuple[Host, Host]], now: float) -> None:
-        rows, events = [], []
+        # In their order: a host may come twice.
+        for same, some in groupby(steps, lambda step: step[0].facts == step[1].facts):
+            rows = [_row(before, after, with_facts=not same) for before, after in some]
+            update_all(self._connection, _TAKE_OVER if same else _ADMIT, rows)
+        events = []
         for before, after in steps:
-            new = {
-                "server_id": after.server_id,
-                "session": after.session,
-                "status": after.status.value,
-                "resource_state": after.resource_state.value,
-                **fact_values(after.facts),
-            }
-            guards = {"of_id": before.id, "old_session": before.session, "old_status": before.status.value}
-            rows.append({**guards, **{f"new_{name}": value for name, value in new.items()}})
             if before.status is not after.status and after.server_id is not None:
                 events.append(
                     step_event(
@@ -175,8 +172,23 @@ class HostAdmissions(HostListings):
                         session=after.session,
                     )
                 )
-        update_all(self._connection, _ADMIT, rows)
         self._events.add_all(events)
+
+
+def _row(before: Host, after: Host, *, with_facts: bool) -> dict[str, Any]:
+    """What changes a host's row, if it is as before."""
+    row: dict[str, Any] = {
+        "of_id": before.id,
+        "old_session": before.session,
+        "old_status": before.status.value,
+        "new_server_id": after.server_id,
+        "new_session": after.session,
+        "new_status": after.status.value,
+        "new_resource_state": after.resource_state.value,
+    }
+    if with_facts:
+        row |= {f"new_{name}": value for name, value in fact_values(after.facts).items()}
+    return row
 
 
 def _misfit(asked: Admission, site: Site | Refused) -> Site | Refused:

@@ -31,6 +31,10 @@ class AdmissionContract(StoreContract):
         self.assertEqual(self.look(lambda txn: txn.hosts.all()), before)
         return refused.reason
 
+    def admit_all(self, *asked: Admission) -> list[Host | Refused]:
+        """Admit several in one transaction."""
+        return self.write(lambda txn: txn.hosts.admit(asked, 2000.0))
+
     def test_new_host(self) -> None:
         """A GUID that comes for the first time gets a row: Connecting, Enabled, in its first session."""
         asked = admission("a", self.location)
@@ -64,6 +68,17 @@ class AdmissionContract(StoreContract):
         self.assertEqual((second.session, second.server_id), (Session(2), OTHER_SERVER))
         self.assertEqual(second.facts, asked.facts)
         self.assertEqual(self.look(lambda txn: txn.hosts.all()), [second])
+
+    def test_with_and_without_new_facts_in_a_batch(self) -> None:
+        """Each row is as its last admission has it, also of a host that comes more than once."""
+        first, other = admission("a", self.location), admission("b", self.location)
+        changed = admission("a", self.location, version="4.23", details={"new": "detail"})
+        self.admit_all(first, other)
+        for batch in ([first, other, changed], [changed, other, first, first], [changed, changed, other, changed]):
+            results = self.admit_all(*batch)
+            latest = {host.facts.guid: host for host in results if isinstance(host, Host)}
+            self.assertEqual(self.look(lambda txn: txn.hosts.all()), [latest["a"], latest["b"]])
+        self.assertEqual([host.session for host in latest.values()], [Session(9), Session(4)])
 
     def test_status(self) -> None:
         """An admission takes the table's step: a host that is Up changes hands and not its status."""
