@@ -65,7 +65,7 @@ class CloudStackAgentTests(DrainCase):
             self.assert_up(agent)
 
     def test_one_that_refuses(self) -> None:
-        """Stays, and holds the drain up until its time is over. Forced, it is disconnected, and asked if it comes back."""
+        """Stays, and holds the drain up to its end. Forced, it is disconnected, and asked when it comes back."""
         self.build(agents=3)
         agent = self.add(101)
         agent.refuses = True
