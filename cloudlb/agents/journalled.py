@@ -41,6 +41,7 @@ LINK = frozenset(
         "BadCommand",
         "CancelCommand",
         "MigrateAgentConnectionCommand",
+        "PeerCommand",
         "ReadyCommand",
         "SetupMSListCommand",
         "ShutdownCommand",

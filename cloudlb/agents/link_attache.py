@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.errors import BadAnswer
@@ -119,6 +119,8 @@ class LinkAttache(Attache):
         """The servers that the agent was told to avoid last."""
         self.certificate_end: float | None = None
         """When the certificate that the agent showed ends; None: it showed none."""
+        self._lingering: IDelayedCall | None = None
+        """The end of a superseded session."""
         self._owner = owner
         self._server_id = server_id
         self._max_message = max_message
@@ -171,6 +173,8 @@ class LinkAttache(Attache):
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """Fail everything that waits, then tell the owner."""
         self.connected = False
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
         self._requests.lost(f"its link was lost: {reason}")
         self._owner.lost(self, self.parting or reason)
 
@@ -271,12 +275,8 @@ class LinkAttache(Attache):
 
     def idle(self) -> None:
         """Close a superseded link, a little later."""
-        if self.superseded and self.connected:
-            self._clock.callLater(LINGER, self._end)
-
-    def _end(self) -> None:
-        if self.connected:
-            self.link.close()
+        if self.superseded and self.connected and self._lingering is None:
+            self._lingering = self._clock.callLater(LINGER, self.link.close)
 
     def _tell(self, command: Command) -> None:
         self._send(_NO_SEQUENCE, _OURS, self.host.id, self.host.id, write_contents([command]))

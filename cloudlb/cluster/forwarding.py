@@ -127,13 +127,11 @@ class Forwarding:
         request = _Request(host_id, outgoing, packet, flags, timeout, deadline, name)
         self._under_way[host_id] += 1
         self._bytes += len(packet)
-        sent = Deferred.fromCoroutine(self._see_through(request))
+        sent = self._in_turn(request) if Flag.IN_SEQUENCE in flags else Deferred.fromCoroutine(self._route(request))
         sent.addTimeout(timeout, self._clock, onTimeoutCancel=partial(_overdue, request))
         sent.addErrback(self._definite, request)
-        if not sent.called:
-            self._waits.add(sent)
-            sent.addBoth(partial(self._ended, sent))
-        return sent
+        self._waits.add(sent)
+        return sent.addBoth(self._ended, sent, request)
 
     def in_turn(self, host_id: HostId) -> bool:
         """See Router."""
@@ -145,30 +143,21 @@ class Forwarding:
         for sent in list(self._waits):
             sent.cancel()
 
-    def _ended(self, sent: Deferred[Answers], outcome: Any) -> Any:
-        self._waits.discard(sent)
-        return outcome
-
     # One request.
 
-    async def _see_through(self, request: _Request) -> Answers:
-        size = len(request.packet)
-        try:
-            if Flag.IN_SEQUENCE not in request.flags:
-                return await self._route(request)
-            turn = self._turns.setdefault(request.host_id, DeferredLock())
-            await turn.acquire()
-            try:
-                return await self._route(request)
-            finally:
-                turn.release()
-                if not turn.locked:
-                    self._turns.pop(request.host_id, None)
-        finally:
-            self._bytes -= size
-            self._under_way[request.host_id] -= 1
-            if not self._under_way[request.host_id]:
-                del self._under_way[request.host_id]
+    def _in_turn(self, request: _Request) -> Deferred[Answers]:
+        """Begin when those in sequence before it have ended."""
+        turn = self._turns.setdefault(request.host_id, DeferredLock())
+        return turn.run(lambda: Deferred.fromCoroutine(self._route(request)))
+
+    def _ended(self, outcome: Any, sent: Deferred[Answers], request: _Request) -> Any:
+        self._waits.discard(sent)
+        self._bytes -= len(request.packet)
+        self._under_way[request.host_id] -= 1
+        if not self._under_way[request.host_id]:
+            del self._under_way[request.host_id]
+            self._turns.pop(request.host_id, None)
+        return outcome
 
     async def _route(self, request: _Request) -> Answers:
         """Look for the host until it has got the request."""

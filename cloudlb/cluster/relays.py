@@ -101,7 +101,8 @@ class Peer:
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """Nobody waits any more."""
         self.relays.left(self, reason)
-        for relay in list(self.under_way.values()):
+        under_way, self.under_way, self.size = self.under_way, {}, 0
+        for relay in under_way.values():
             relay.attache.withdraw(relay.ended)
 
     def _control(self, header: Header, message: bytes) -> None:
@@ -130,7 +131,8 @@ class Peer:
         ended.addCallbacks(self._returned, self._failed, (header,), {}, (header, attache.journals), {})
 
     def _returned(self, response: bytes, request: Header) -> None:
-        self._forget(request)
+        if not self._forget(request):
+            return
         theirs = read_header(response)
         header = evolve(
             theirs, sequence=request.sequence, server_id=request.server_id, flags=theirs.flags & ~Flag.CONTROL
@@ -138,15 +140,19 @@ class Peer:
         self.link.send(with_header(response, header))
 
     def _failed(self, failure: Failure, request: Header, told_later: bool) -> None:
-        self._forget(request)
+        if not self._forget(request):
+            return
         error = failure.value
         if not isinstance(error, CommandError):
             self.relays.log.failure("Failed to relay a request of {name}", failure, name=self.server.name)
             error = LinkLost(f"its server has failed to send it: {error}")
         self._fail(request, error, told_later=told_later)
 
-    def _forget(self, request: Header) -> None:
-        self.size -= self.under_way.pop(request.sequence).packet_size
+    def _forget(self, request: Header) -> bool:
+        """Take a request to have ended; whether the other server waits for that."""
+        relay = self.under_way.pop(request.sequence, None)
+        self.size -= relay.packet_size if relay is not None else 0
+        return relay is not None
 
     def _fail(self, request: Header, error: CommandError, *, told_later: bool) -> None:
         # Of those that were not sent the kind does not matter; they may go elsewhere.

@@ -9,7 +9,6 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.admission import READY_TIMEOUT
-from cloudlb.agents.errors import AgentUnavailable
 from cloudlb.agents.flapping import SHORT_LIVED
 from cloudlb.agents.hooks import Hook
 from cloudlb.agents.liveness import FLUSH_INTERVAL
@@ -18,7 +17,7 @@ from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import Host, StatusChange
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.record_ports import EventFilter
-from cloudlb.wire import CheckHealthCommand, Flag, PingCommand, ReadyAnswer, ReadyCommand
+from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand, Flag, PingCommand, ReadyAnswer, ReadyCommand
 from tests.agents.server import FakeLink, ServerFixture
 
 RESPONSE = Flag(0)
@@ -93,9 +92,13 @@ class TakeoverTests(OneServer):
         new = self.fixture.startup(1)
         host_id = self.fixture.host(1).id
         sent = self.fixture.server.sender.send(host_id, [CheckHealthCommand()])
-        self.assertIn("not Up yet", str(self.failureResultOf(sent, AgentUnavailable).value))
+        self.fixture.advance(1)
         self.ready(new)
-        self.assertNoResult(self.fixture.server.sender.send(host_id, [CheckHealthCommand()]).addErrback(lambda _: None))
+        self.fixture.advance(2)
+        [(header, command)] = new.take()
+        self.assertIsInstance(command, CheckHealthCommand)
+        new.receive([CheckHealthAnswer()], sequence=header.sequence, flags=Flag(0))
+        self.assertEqual(self.successResultOf(sent), [CheckHealthAnswer()])
 
     def test_a_newer_link_that_never_becomes_ready(self) -> None:
         """Does not leave the host Up for longer than it may take to become ready."""

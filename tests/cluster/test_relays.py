@@ -51,6 +51,11 @@ class RelaysCase(TwoServersCase):
         self.host_id = self.holder.host(1).id
         self.server = self.holder.server
         self.peer = self.hello()
+        self.addCleanup(self.lose_peer)
+
+    def lose_peer(self) -> None:
+        """Have the link of the moment end."""
+        self.peer.lose()
 
     def hello(self, **values: Any) -> FakeLink:
         """A link whose other end says that it is the first server, or something else."""
