@@ -282,7 +282,7 @@ EPISODES: dict[str, tuple[int, Episode]] = {
 
 
 def _commands(draw: Draw) -> Iterator[Step]:
-    at, every = 0.0, draw.rng.choice([0.5, 1.0, 3.0])
+    at, every = 0.0, draw.rng.choice([0.2, 0.5, 2.0])
     while (at := at + draw.rng.expovariate(1 / every)) < draw.seconds:
         server, agent = draw.server(), draw.agent()
         changes = draw.rng.random() < 0.6

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from attrs import frozen
 from sqlalchemy import Engine, event
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
@@ -27,7 +28,7 @@ from cloudlb.domain.models import ClusterId, Host, HostId
 from cloudlb.domain.models import Server as ServerRow
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.server_state import ServerState
-from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.service import Server
 from cloudlb.storage.database import Database
@@ -271,6 +272,20 @@ class AgentProcess:
         write_atomically(path, content, mode)
 
 
+@frozen
+class Picture:
+    """What the database says at one moment."""
+
+    settings: Settings
+    servers: Sequence[ServerRow]
+    hosts: Mapping[HostId, Host]
+    """Those of all agents that were ever admitted, also deleted ones."""
+
+    def address_of(self, host: Host) -> str | None:
+        """The address of the server that a host's row names."""
+        return next((server.address for server in self.servers if server.id == host.server_id), None)
+
+
 class World:
     """A cluster, its fleet, and what can befall them."""
 
@@ -345,7 +360,7 @@ class World:
         for _ in range(agents):
             self.add_agent()
             # One after the other, so that their order in the zone is their numbers'.
-            self.advance(0.1)
+            self.advance(min(0.1, 20 / agents))
         self.settle()
 
     def close(self) -> None:
@@ -496,15 +511,23 @@ class World:
         assert host is not None
         return host
 
+    def picture(self) -> Picture:
+        """What the database says of everything, at one moment."""
+        numbers = [number for agent in self.agents.values() if (number := self.host_id(agent)) is not None]
+
+        def look(txn: Transaction) -> Picture:
+            return Picture(txn.settings.load(), list(txn.servers.all()), txn.hosts.several(numbers))
+
+        return self.read(look)
+
     def row_address(self, agent: AgentProcess) -> str | None:
         """The address of the server that an agent's row names."""
-        owner = self.row(agent).server_id
-        servers: list[ServerRow] = self.read(lambda txn: txn.servers.all())
-        return next((server.address for server in servers if server.id == owner), None)
+        return self.picture().address_of(self.row(agent))
 
     def believers(self, agent: AgentProcess) -> list[str]:
         """The servers that believe an agent to be theirs."""
-        host_id = self.row(agent).id
+        host_id = self.host_id(agent)
+        assert host_id is not None, f"{agent.name} has never been admitted"
         return [server.address for server in self.servers.values() if server.alive and server.attache(host_id)]
 
     def spread(self) -> dict[str, list[int]]:
@@ -532,9 +555,14 @@ class World:
             )
             return [tuple(row) for row in rows]
 
-    def problems(self, agent: AgentProcess) -> Iterator[str]:
-        """What keeps an agent from being Up exactly once."""
-        row, believers, address = self.row(agent), self.believers(agent), self.row_address(agent)
+    def problems(self, agent: AgentProcess, picture: Picture | None = None) -> Iterator[str]:
+        """What keeps an agent from being Up exactly once; ``picture``: if somebody has taken one."""
+        picture = picture or self.picture()
+        row, believers = (
+            picture.hosts[self.row(agent).id if agent.host_id is None else agent.host_id],
+            self.believers(agent),
+        )
+        address = picture.address_of(row)
         if agent.server is None:
             yield f"{agent.name} is up nowhere"
         if agent.sessions != 1:
