@@ -274,7 +274,9 @@ class Rebalancer:
             await self._store.run(lambda txn: txn.jobs.finish(asked.job, JobStatus.SUCCEEDED, 0, result, now))
             del self._asked[plan]
         elif tally != asked.told:
-            await self._store.run(lambda txn: txn.jobs.tell(asked.job, result))
+            if not await self._store.run(lambda txn: txn.jobs.tell(asked.job, result)):
+                # Another server has ended it, which held this one dead.
+                del self._asked[plan]
             asked.told = tally
 
     # What is heard of plans.

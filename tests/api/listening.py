@@ -58,6 +58,8 @@ class ListeningTestCase(TestCase):
         sender = Sender(directory, settings, Hooks(), clock)
         command_jobs = CommandJobs(database, bus, directory, sender, clock)
         operations.server_id = resource_states.server_id = command_jobs.server_id = membership.own.id
+        rebalancer = Rebalancer(database, bus, settings, membership, clock, uuid4)
+        self.addCleanup(rebalancer.stop)
         context = ApiContext(
             store=database,
             settings=settings,
@@ -66,7 +68,7 @@ class ListeningTestCase(TestCase):
             resource_states=resource_states,
             command_jobs=command_jobs,
             server_orders=ServerOrders(database, clock),
-            rebalancer=Rebalancer(database, bus, settings, membership, clock, uuid4),
+            rebalancer=rebalancer,
             membership=membership,
             clock=clock,
         )

@@ -108,7 +108,7 @@ class ApiTestCase(SynchronousTestCase):
             reader=InlineExecutor(),
             clock=self.clock.seconds,
         )
-        bus = DatabaseBus(database, self.clock)
+        bus = self.bus = DatabaseBus(database, self.clock)
         database.on_publish = bus.wake
         settings = LiveSettings(database, bus, self.clock)
         self.membership = Membership(
