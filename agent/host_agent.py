@@ -123,6 +123,8 @@ class HostAgent:
         for session in list(self._sessions):
             if session is self.session:
                 session.leave(ShutdownCommand(reason=SIG_KILL))
+            elif session.phase is Phase.LEAVING:
+                session.leave()
         return self._stopped
 
     # What sessions tell; see SessionOwner.
@@ -192,7 +194,7 @@ class HostAgent:
             left, self.session = self.session, session
             if left is not None:
                 self._log.info("{who} moves from {old} to {new}", who=self._who, old=left.address, new=session.address)
-                left.leave()
+                left.give_up()
         self._host_id = session.host_id
         self._hosts.worked(session.address)
         self._log.info(

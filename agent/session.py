@@ -52,6 +52,8 @@ PING_INTERVAL = 60
 """Seconds between pings where the server names no interval [Agent.DEFAULT_PING_INTERVAL]."""
 MAX_PING_INTERVAL = 86400
 """Seconds; a server that names more has made a mistake."""
+CLOSES_WITHIN = 10.0
+"""Seconds that the server which the host has left has to hear of that and close the link, before the agent does."""
 MAX_TEXT = 500
 """Characters of what a server wrote that reach the log, or go back to it in an answer."""
 MAX_MESSAGE = 16 * 2**20
@@ -130,12 +132,29 @@ class Session:
 
     def leave(self, farewell: ShutdownCommand | None = None) -> None:
         """Close the link when every request on it is answered, with a last word if the host goes away altogether."""
-        if self.phase not in (Phase.STARTING, Phase.UP):
+        if self.phase not in (Phase.STARTING, Phase.UP, Phase.LEAVING):
             self.link.abort("left")
             return
         self._stop_timer()
         self.phase = Phase.LEAVING
         self._farewell = farewell
+        if self._under_way == 0:
+            self.finish()
+
+    def give_up(self) -> None:
+        """Have the server close the link, when it has heard that another one has the host; CloudStack's is just left.
+
+        Closed before, it would take the host for lost: the other server's claim may still wait for the database.
+        """
+        if not self.is_cloudlb or self.phase is not Phase.UP:
+            self.leave()
+            return
+        self._stop_timer()
+        self.phase = Phase.LEAVING
+        self._timer = self._clock.callLater(CLOSES_WITHIN, self._not_closed)
+
+    def _not_closed(self) -> None:
+        self._timer = None
         if self._under_way == 0:
             self.finish()
 
@@ -289,7 +308,7 @@ class Session:
             self._owner.unanswered()
             return
         self._answer(header, answers)
-        if self.phase is Phase.LEAVING and self._under_way == 0:
+        if self.phase is Phase.LEAVING and self._under_way == 0 and self._timer is None:
             self.finish()
 
     # Answers of the server.

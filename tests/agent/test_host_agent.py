@@ -11,6 +11,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from agent.resources.simulator import SimulatorResource
+from agent.session import CLOSES_WITHIN
 from cloudlb.resource.interface import Answer, Command, Opaque
 from cloudlb.wire import (
     CheckHealthAnswer,
@@ -207,8 +208,10 @@ class MoveTests(ThreeServers):
         startup = self.world.connection(A).startups[0]
         self.assertEqual((startup.connection_transferred, startup.host_id), (True, 7))
         self.assertEqual(self.sent(B, ShutdownCommand), [])
-        self.assertIsNotNone(self.world.connection(B).lost)
         self.assertIn("host-1 (g1) moves from 10.0.1.2 to 10.0.1.1", self.log.lines())
+        self.assertIsNone(self.world.connection(B).lost)
+        self.world.advance(CLOSES_WITHIN)
+        self.assertIsNotNone(self.world.connection(B).lost)
         self.world.advance(100)
         self.assertEqual(len(self.world.servers[A].connections), 1)
 
@@ -328,8 +331,29 @@ class MoveTests(ThreeServers):
         resource.running[0].callback(CheckHealthAnswer())
         self.world.advance(0.1)
         self.assertEqual(old.answers[sequence], [CheckHealthAnswer()])
+        self.world.advance(CLOSES_WITHIN)
         self.assertIsNotNone(old.lost)
         self.assertEqual(self.sent(B, ShutdownCommand), [])
+
+    def test_left_server_closes(self) -> None:
+        """A server that has heard of the move closes the old link, which means nothing to the agent."""
+        self.ready(lb_check_interval=5)
+        self.on_b()
+        self.world.advance(5)
+        self.world.connection(B).link.close()
+        self.world.advance(CLOSES_WITHIN)
+        self.assertEqual(self.world.on, A)
+        self.assertEqual(len(self.world.servers[A].connections), 1)
+
+    def test_stopped_after_a_move(self) -> None:
+        """An agent that stops waits for no server to close the link that it has left."""
+        self.ready(lb_check_interval=5)
+        self.on_b()
+        self.world.advance(5)
+        stopped = self.world.service.stopService()
+        self.world.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertIsNotNone(self.world.connection(B).lost)
 
     def test_ready_too_late(self) -> None:
         """A server that has been left, and admits the host only then, does not get it back."""
@@ -422,6 +446,7 @@ class MoveTests(ThreeServers):
         self.world.advance(0.1)
         self.assertEqual(old.answers[sequence], [MigrateAgentConnectionAnswer()])
         self.assertEqual(self.world.on, C)
+        self.world.advance(CLOSES_WITHIN)
         self.assertIsNotNone(old.lost)
         self.assertTrue(self.world.connection(C).startups[0].connection_transferred)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting
 from cloudlb.wire import ReadyCommand, SetupMSListCommand
 from tests.scenarios.case import WorldCase
@@ -136,6 +137,21 @@ class ChangeTests(WorldCase):
                 self.assertEqual(world.row(agent).status.value, "Up", agent.name)
                 self.assertTrue(world.believers(agent), agent.name)
         self.assert_on_preferred(world)
+
+    def test_slow_claim(self) -> None:
+        """A server whose claims wait for a slow database takes agents that return by themselves, and nobody sees it."""
+        world = self.world(algorithm="roundrobin", database_lag=0.01, check_interval=5)
+        slow = world.servers[B]
+        world.kill_server(slow)
+        world.advance(20)
+        slow.start()
+        slow.slow_database(4.0)
+        world.advance(60)
+        slow.slow_database(0.01)
+        world.advance(30)
+        self.assert_on_preferred(world)
+        found, _ = world.read(lambda txn: txn.events.list(EventFilter(keyword="to Disconnected"), 0, None))
+        self.assertEqual([event.description for event in found], [])
 
     def test_interval(self) -> None:
         """A new interval reaches agents whose list stays, also one for their cluster only."""

@@ -198,6 +198,8 @@ class MoveTests(WorldCase):
         self.failureResultOf(old.send([CheckHealthCommand()], timeout=60), AgentUnavailable)
         world.advance(3)
         self.assertIsInstance(answers[0][0], CheckHealthAnswer)
+        # The old server closes the link, a little later.
+        world.advance(2)
         self.assertFalse(old.connected)
         self.assert_on_preferred(world)
 
