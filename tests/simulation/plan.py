@@ -338,7 +338,7 @@ def draw_plan(
             LB_BAND_AGENTS: str(rng.choice([1, 2, 10])),
             LB_BAND_SECONDS: str(rng.choice([0, 5, 60])),
             MOVE_RATE: str(rng.choice([2, 10, 50])),
-            MAINTENANCE_TIMEOUT: str(rng.choice([5, 60])),
+            MAINTENANCE_TIMEOUT: str(rng.choice([1, 60])),
             STOP_TIMEOUT: str(rng.choice([0, 3, 30])),
         },
         stay_dead=frozenset(mortal),
