@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import count
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from cloudlb.net.half_open import Abortable, HalfOpen
 
@@ -22,6 +23,8 @@ BUDGET = 0.01
 
 class Handshakes:
     """Takes steps at once while a turn has time for them, and otherwise in later turns."""
+
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime, half_open: HalfOpen) -> None:
         """Prepare; ``half_open`` is told of connections whose steps wait, and for how long."""
@@ -47,7 +50,7 @@ class Handshakes:
         Args:
             connection: whose step it is.
             age: as :meth:`begin` has given it. A connection adds its next step after it has taken the last one.
-            step: must not raise.
+            step: an exception from it costs the connection, and only that one.
         """
         self._half_open.heard(connection)
         heapq.heappush(self._waiting, (age, connection, step))
@@ -75,7 +78,11 @@ class Handshakes:
         while self._waiting and self._spent < BUDGET:
             _, connection, step = heapq.heappop(self._waiting)
             began = self._clock.seconds()
-            step()
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - whatever it is, others wait behind it
+                self._log.failure("A handshake is cut for a fault of our own")
+                connection.abort("internal error")
             self._half_open.answered(connection)
             self._spent += max(0.0, self._clock.seconds() - began)
         self._taking = False

@@ -96,7 +96,7 @@ class LinkProtocol(TwistedProtocol):
         """How the peer broke the link, if it was lost for that; some failures ask for another try, in another way."""
         self._link = link
         self._clock = clock
-        self._handshake_timeout = handshake_timeout
+        self._too_slow = f"handshake not finished within {handshake_timeout:g} s"
         self._handshakes = handshakes
         self._age = 0 if handshakes is None else handshakes.begin()
         self._early = b""
@@ -208,9 +208,13 @@ class LinkProtocol(TwistedProtocol):
             self._early += data
             self.transport.pauseProducing()
         else:
+            assert self._deadline is not None, "a handshake without a deadline"
+            self._time_left = self._deadline.getTime() - self._clock.seconds()
+            if self._time_left <= 0:
+                # Its timer is late.
+                self.abort(self._too_slow)
+                return
             self._early = data
-            if self._deadline is not None:
-                self._time_left = self._deadline.getTime() - self._clock.seconds()
             self._clear_deadline()
             self._handshakes.add(self, self._age, self._go_on)
 
@@ -246,8 +250,7 @@ class LinkProtocol(TwistedProtocol):
         """The transport is gone; connectionLost follows."""
 
     def _await_peer(self) -> None:
-        reason = f"handshake not finished within {self._handshake_timeout:g} s"
-        self._set_deadline(self._time_left, self.abort, reason)
+        self._set_deadline(self._time_left, self.abort, self._too_slow)
 
     def _go_on(self) -> None:
         """Take the step of the handshake that has waited."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,12 +26,27 @@ def turn(clock: Clock) -> None:
         call.func(*call.args, **call.kw)
 
 
+class PunctualClock(Clock):
+    """A clock that, as the reactor does, takes no delays that are over already."""
+
+    def callLater(  # noqa: N802 - Twisted's name
+        self, delay: float, call: Callable[..., object], *args: object, **kw: object
+    ) -> IDelayedCall:
+        """Take a call."""
+        assert delay >= 0, f"{delay} is not greater than or equal to 0 seconds"
+        delayed: IDelayedCall = super().callLater(delay, call, *args, **kw)
+        return delayed
+
+
 class Connection:
     """One whose steps wait."""
 
+    def __init__(self) -> None:
+        self.aborted: list[str] = []
+
     def abort(self, reason: str) -> None:
-        """Never."""
-        raise AssertionError(reason)
+        """Remember why."""
+        self.aborted.append(reason)
 
 
 class Pace(SynchronousTestCase):
@@ -115,6 +132,20 @@ class Pace(SynchronousTestCase):
         self.turn()
         self.assertEqual(noticed[3:], ["answered"])
 
+    def test_a_step_that_raises(self) -> None:
+        """It costs its connection, and no other."""
+
+        def fail() -> None:
+            self.clock.rightNow += WHOLE_TURN
+            raise ValueError("a fault of ours")
+
+        bad = Connection()
+        self.handshakes.add(bad, self.handshakes.begin(), fail)
+        self.add(1)
+        self.assertEqual((bad.aborted, self.connection.aborted), (["internal error"], []))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.turn(), [1])
+
     def test_clock_set_back(self) -> None:
         """Time that seems to run backwards buys nobody a longer turn."""
         self.add(1, seconds=-1000.0)
@@ -135,7 +166,10 @@ class PacedLinks(LinkTestCase):
     def setUp(self) -> None:
         """The server's end is paced, and no turn has time left before the test says so."""
         super().setUp()
-        self.server.lose()
+        for end in (self.server, self.client):
+            end.lose()
+        self.clock = PunctualClock()
+        self.client = End(self.clock, CLIENT, server_side=False)
         self.handshakes = Handshakes(self.clock, HalfOpen(self.clock, 100, 100))
         self.server = End(self.clock, REQUIRED, server_side=True, handshakes=self.handshakes)
         self.occupy()
@@ -205,6 +239,15 @@ class PacedLinks(LinkTestCase):
         self.assertTrue(self.server.transport.disconnected)
         self.server.lose()
         self.assertEqual(self.server.owner.lost, ["handshake not finished within 10 s"])
+
+    def test_late_timer(self) -> None:
+        """What is read when the time is over ends the link, though the timer of that has not gone off yet."""
+        self.clock.rightNow += 10.05
+        self.send()
+        self.assertTrue(self.server.transport.disconnected)
+        self.server.lose()
+        self.assertEqual(self.server.owner.lost, ["handshake not finished within 10 s"])
+        self.clock.advance(0)
 
     def test_garbage_waits_too(self) -> None:
         """It ends its link in its turn, and is kept no longer."""
