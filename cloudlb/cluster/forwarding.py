@@ -111,14 +111,14 @@ class Forwarding:
         name = f"host {host_id}"
         packet = write_packet(
             sequence=0,
-            server_id=self._links.server_id,
+            server_id=self._directory.server_id,
             agent_id=host_id,
             via=host_id,
             flags=Flag.REQUEST | Flag.FROM_SERVER | flags,
             body=write_contents(outgoing),
         )
-        if self._stopping:
-            return fail(AgentUnavailable(f"{name} cannot be looked for: the server is stopping"))
+        if self._stopping or not self._directory.server_id:
+            return fail(AgentUnavailable(f"{name} cannot be looked for: the server is starting or stopping"))
         if self._under_way[host_id] >= MAX_REQUESTS:
             return fail(AgentBusy(f"{name} is busy: {self._under_way[host_id]} requests are under way or wait"))
         if self._bytes + len(packet) > MAX_BYTES:
