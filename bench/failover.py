@@ -13,16 +13,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from agent.hosts import SETTLED_SECONDS
 from bench.cluster import Row, Usage, deployment, links, rows, start_servers
 from bench.figures import distribution
 from bench.postgres import add_database, database
 from bench.real_agents import TimedOut, is_on, running_agents, settle
 from cloudlb.cli.local_cluster import LocalCluster
+from cloudlb.cli.processes import Daemon
+from cloudlb.domain.settings import LB_ENABLED, MOVE_RATE
 
 POLL_INTERVAL = 1e-4
 """Seconds between two looks, for each agent: to look costs the more the more there are."""
 FAILOVER_TIMEOUT = 60.0
 FAILBACK_TIMEOUT = 120.0
+GATHER_TIMEOUT = 600.0
+SLOW_MOVES = {LB_ENABLED: "false", MOVE_RATE: "1"}
+"""Settings that keep agents where they are when their servers come."""
 EVEN_FROM = 1000
 """Agents that are enough for chance to spread them evenly."""
 UNEVEN = 0.1
@@ -64,11 +70,14 @@ def check_once(cluster: LocalCluster, before: Rows, moved: set[str]) -> list[str
     return faults
 
 
-def allow_one_address(cluster: LocalCluster) -> None:
-    """Have the servers take thousands of agents from one address, as from behind one NAT: here they have no others."""
+def expect_one_process(cluster: LocalCluster) -> None:
+    """Have the servers bear with agents that do not have a machine each, but an address and a process for all.
+
+    The process may take many seconds for the handshakes of thousands.
+    """
     for path in cluster.inventory.server_files.values():
         with path.open("a", encoding="utf-8") as file:
-            file.write("agent.max.half.open.per.address=4096\n")
+            file.write("agent.max.half.open.per.address=4096\nagent.ssl.handshake.timeout=60\n")
 
 
 def check_spread(after: Rows, survivors: int) -> list[str]:
@@ -86,39 +95,61 @@ def cpu(cluster: LocalCluster) -> float:
     return sum(Usage.of(server.pid).cpu for server in cluster.servers.values() if server.running)
 
 
+def kill(cluster: LocalCluster, agents: Daemon, victim: str, before: Rows, *, even: bool) -> list[str]:
+    """Kill a server and watch its agents; return what was not as it has to be."""
+    stranded = {name for name, row in before.items() if row.server == victim}
+    cluster.servers[victim].kill()
+    used, used_by_agents = cpu(cluster), Usage.of(agents.pid).cpu
+    seconds, most = time_each(
+        cluster,
+        stranded,
+        lambda name, row: row.state == "Up" and row.server != victim and row.session > before[name].session,
+        FAILOVER_TIMEOUT,
+    )
+    used, used_by_agents = cpu(cluster) - used, Usage.of(agents.pid).cpu - used_by_agents
+    after = rows(cluster)
+    print(f"{victim} killed, its {len(stranded)} agents Up elsewhere: {distribution(list(seconds.values()))}")
+    each = 1000 / len(stranded)
+    print(f"CPU for each of them: {used * each:.2f} ms of the survivors, {used_by_agents * each:.2f} ms of its agent")
+    print(f"links at most: {most}")
+    print(f"where they went: {dict(Counter(after[name].server for name in stranded))}")
+    faults = check_once(cluster, before, stranded)
+    return faults + check_spread(after, len(cluster.servers) - 1) if even else faults
+
+
 def measure(cluster: LocalCluster, count: int, *, even: bool) -> list[str]:
-    """Kill, watch, restart, watch; return what was not as it has to be."""
-    allow_one_address(cluster)
+    """Kill, watch, restart, watch."""
+    expect_one_process(cluster)
     start_servers(cluster)
-    with running_agents(cluster, count):
+    with running_agents(cluster, count) as agents:
         print(f"{count} agents on the heads of their lists after {settle(cluster, count):.1f} s")
-        before = rows(cluster)
-        victim = list(cluster.servers)[1]
-        stranded = {name for name, row in before.items() if row.server == victim}
+        before, victim = rows(cluster), list(cluster.servers)[1]
         print(f"spread: {dict(Counter(row.server for row in before.values()))}")
-
-        cluster.servers[victim].kill()
-        used = cpu(cluster)
-        seconds, most = time_each(
-            cluster,
-            stranded,
-            lambda name, row: row.state == "Up" and row.server != victim and row.session > before[name].session,
-            FAILOVER_TIMEOUT,
-        )
-        used, after = cpu(cluster) - used, rows(cluster)
-        print(f"{victim} killed, its {len(stranded)} agents Up elsewhere: {distribution(list(seconds.values()))}")
-        print(f"CPU of the survivors: {used / len(stranded) * 1000:.2f} ms for each of them; links at most: {most}")
-        faults = check_once(cluster, before, stranded)
-        print(f"where they went: {dict(Counter(after[name].server for name in stranded))}")
-        if even:
-            faults += check_spread(after, len(cluster.servers) - 1)
-
+        faults, after = kill(cluster, agents, victim, before, even=even), rows(cluster)
+        stranded = {name for name, row in before.items() if row.server == victim}
         cluster.servers[victim].start()
         cluster.wait_for_servers([victim])
-        seconds, most = time_each(cluster, stranded, is_on(victim), FAILBACK_TIMEOUT)
+        seconds, _ = time_each(cluster, stranded, is_on(victim), FAILBACK_TIMEOUT)
         print(f"{victim} listens again, its agents back: {distribution(list(seconds.values()))}")
         settle(cluster, count)
         return faults + check_once(cluster, after, stranded)
+
+
+def measure_gathered(cluster: LocalCluster, count: int, *, even: bool) -> list[str]:
+    """Kill a server that has all of the agents: it ran alone until shortly before."""
+    expect_one_process(cluster)
+    victim, *others = list(cluster.servers)
+    cluster.servers[victim].start()
+    cluster.wait_for_servers([victim])
+    for name, value in SLOW_MOVES.items():
+        cluster.api.change_setting(name, value)
+    with running_agents(cluster, count) as agents:
+        time_each(cluster, set(list(cluster.inventory.agents)[:count]), is_on(victim), GATHER_TIMEOUT)
+        for name in others:
+            cluster.servers[name].start()
+        cluster.wait_for_servers(others)
+        time.sleep(SETTLED_SECONDS)
+        return kill(cluster, agents, victim, rows(cluster), even=even)
 
 
 def main() -> None:
@@ -127,6 +158,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--algorithm", default="roundrobin")
     parser.add_argument("--check-interval", type=int, default=5, help="seconds between the checks for a return")
+    parser.add_argument("--gathered", action="store_true", help="kill a server that has all agents; no return")
     add_database(parser)
     arguments = parser.parse_args()
     with (
@@ -135,11 +167,13 @@ def main() -> None:
             servers=3,
             agents=arguments.agents,
             algorithm=arguments.algorithm,
-            check_interval=arguments.check_interval,
+            # Who is to stay together must not look for the head of its list.
+            check_interval=0 if arguments.gathered else arguments.check_interval,
             database_url=url,
         ) as cluster,
     ):
-        faults = measure(cluster, arguments.agents, even=arguments.algorithm == "rendezvous")
+        play = measure_gathered if arguments.gathered else measure
+        faults = play(cluster, arguments.agents, even=arguments.algorithm == "rendezvous")
     for fault in faults:
         print(f"FAULT: {fault}")
     sys.exit(1 if faults else 0)

@@ -22,14 +22,14 @@ class TimedOut(Exception):
 
 
 @contextmanager
-def running_agents(cluster: LocalCluster, count: int) -> Iterator[None]:
+def running_agents(cluster: LocalCluster, count: int) -> Iterator[Daemon]:
     """Run the first agents of a deployment, as `cloudlb agents` does."""
     program = str(Path(sysconfig.get_path("scripts"), "cloudlb"))
     command = [program, "agents", str(cluster.inventory.folder), "--count", str(count)]
     agents = Daemon("agents", command, cluster.logs / "agents.log")
     try:
         agents.start()
-        yield
+        yield agents
     finally:
         stop_all([agents])
 
