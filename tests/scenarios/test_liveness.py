@@ -8,7 +8,7 @@ from cloudlb.agents.investigation import Case, Investigator
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event, Investigation, Verdict
-from cloudlb.domain.settings import ALERT_WAIT, INVESTIGATORS_ORDER, PING_INTERVAL, PING_TIMEOUT
+from cloudlb.domain.settings import ALERT_WAIT, INVESTIGATORS_ORDER, PING_INTERVAL, PING_TIMEOUT, STOP_TIMEOUT
 from tests.agents.test_disconnection import Witness
 from tests.scenarios.case import WorldCase
 from tests.support.world import AgentProcess, World
@@ -193,6 +193,9 @@ class LivenessTests(WorldCase):
         """Is Disconnected and then Down, by one of the other servers, also where its own has been stopped cleanly."""
         for end in (World.kill_server, World.stop_server):
             world = self.liveness_world(Verdict.DOWN)
+            # Otherwise it sees the end of the link, while its other agent moves.
+            world.change_setting(STOP_TIMEOUT, "0")
+            world.settle()
             gone, back = world.agents[2], world.agents[5]
             witness = Witness()
             for server in world.servers.values():
