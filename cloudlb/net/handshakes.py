@@ -1,9 +1,17 @@
 """Handshakes of many links at once, paced: a herd of agents must not hold up those who are connected already.
 
 A step of a handshake takes up to a few milliseconds of CPU, and a thousand of them may be ready at one moment. So many
-of them are taken in each turn of the reactor as BUDGET allows; between two turns it serves everybody else. The oldest
-connection goes on first, so that handshakes end in the order in which they began. A stranger delays others by what his
-own handshakes cost, and has to go to the end with every connection that he opens anew.
+of them are taken in each turn of the reactor as BUDGET allows; between two turns it serves everybody else.
+
+Connections go in rounds. In each round every address has a place for one connection, and within a round the oldest goes
+first. So agents that have an address each end their handshakes in the order in which they began, and so do those that
+share one; they do not come to stand behind the many connections of somebody else.
+
+What a stranger can do: delay those who share his address by what all of his handshakes cost, and others by what one of
+them costs in each round, and by the later steps of those whose round has come already. So it takes many addresses to
+delay others much. What he cannot do: get a step for less than a whole record, go before others with connections that he
+opens anew while somebody waits, or stay for longer than a handshake may take. The first and the last of these are seen
+to by :mod:`.link_protocol`.
 """
 
 from __future__ import annotations
@@ -19,6 +27,11 @@ from cloudlb.net.half_open import Abortable, HalfOpen
 
 BUDGET = 0.01
 """Seconds of each turn of the reactor for steps of handshakes; the last one of a turn may exceed it."""
+MAX_ADDRESSES = 10_000
+"""So many addresses at most are known to have been given their places."""
+
+Place = tuple[int, int]
+"""The round of a connection, and its number among all."""
 
 
 class Handshakes:
@@ -31,7 +44,9 @@ class Handshakes:
         self._clock = clock
         self._half_open = half_open
         self._numbers = count()
-        self._waiting: list[tuple[int, Abortable, Callable[[], None]]] = []
+        self._waiting: list[tuple[Place, Abortable, Callable[[], None]]] = []
+        self._round = 0
+        self._last_rounds: dict[str, int] = {}
         self._spent = 0.0
         self._taking = False
         self._turn: IDelayedCall | None = None
@@ -40,20 +55,24 @@ class Handshakes:
         """How many steps wait."""
         return len(self._waiting)
 
-    def begin(self) -> int:
-        """The age of a new connection, for its steps."""
-        return next(self._numbers)
+    def place(self, address: str) -> Place:
+        """The place of a connection whose first step is ready, for all of its steps: the address's next round."""
+        if len(self._last_rounds) >= MAX_ADDRESSES:
+            self._last_rounds.clear()
+        number = max(self._round, self._last_rounds.get(address, -1) + 1)
+        self._last_rounds[address] = number
+        return number, next(self._numbers)
 
-    def add(self, connection: Abortable, age: int, step: Callable[[], None]) -> None:
+    def add(self, connection: Abortable, place: Place, step: Callable[[], None]) -> None:
         """Have a step taken, now or in a later turn.
 
         Args:
             connection: whose step it is.
-            age: as :meth:`begin` has given it. A connection adds its next step after it has taken the last one.
+            place: as :meth:`place` has given it. A connection adds its next step after it has taken the last one.
             step: an exception from it costs the connection, and only that one.
         """
         self._half_open.heard(connection)
-        heapq.heappush(self._waiting, (age, connection, step))
+        heapq.heappush(self._waiting, (place, connection, step))
         if self._turn is None:
             self._turn = self._clock.callLater(0, self._begin_turn)
         if not self._taking:
@@ -71,12 +90,16 @@ class Handshakes:
         if self._waiting:
             self._turn = self._clock.callLater(0, self._begin_turn)
             self._go_on()
+        else:
+            # Whatever places there were, the round has come to them.
+            self._last_rounds.clear()
 
     def _go_on(self) -> None:
         """Take what this turn has time for."""
         self._taking = True
         while self._waiting and self._spent < BUDGET:
-            _, connection, step = heapq.heappop(self._waiting)
+            (number, _), connection, step = heapq.heappop(self._waiting)
+            self._round = max(self._round, number)
             began = self._clock.seconds()
             try:
                 step()

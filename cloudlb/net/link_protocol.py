@@ -9,6 +9,7 @@ own length, so a link that was cut loses whole messages at most, and an answer t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from socket import socket
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cloudlb.net.handshakes import Handshakes
+from cloudlb.net.handshakes import Handshakes, Place
 from cloudlb.net.socket_options import acknowledge_now, set_user_timeout, socket_of
 from cloudlb.wire.errors import LinkError
 from cloudlb.wire.link import Channel, Link
@@ -28,6 +29,8 @@ from cloudlb.wire.link import Channel, Link
 MAX_UNSENT = 32 * 2**20
 CLOSE_TIMEOUT = 10.0
 """Seconds that a peer has to read the rest of what was sent before a link was closed."""
+LONGEST_HANDSHAKE = 3
+"""A handshake ends after so many times its time-out, even if it was always the peer that waited."""
 TURN = 0.02
 """Seconds that the messages of one read may take before other links have their turn."""
 
@@ -60,8 +63,9 @@ class LinkProtocol(TwistedProtocol):
     One read may bring a thousand messages. What they take longer than TURN is left for the reactor's next turns, and
     nothing is read meanwhile. What was received is told before the loss of the link, unless it was closed on this side.
 
-    The steps of a handshake may have to wait for those of other links. That takes nothing of the time that the peer has
-    for it, and no more is read from it meanwhile than two reads.
+    The steps of a handshake may have to wait for those of other links; a step is what whole records ask for, while a
+    part of one is only kept. To wait takes nothing of the time that the peer has for it, up to LONGEST_HANDSHAKE, and
+    no more is read from the peer meanwhile than two reads.
     """
 
     _log = Logger()
@@ -84,7 +88,8 @@ class LinkProtocol(TwistedProtocol):
             link: new, for this connection alone.
             owner: may be replaced at any time, through the attribute.
             clock: for the deadlines.
-            handshake_timeout: seconds from the connection to the end of the handshake.
+            handshake_timeout: seconds from the connection to the end of the handshake, without those of waiting for
+                other links.
             handshakes: paces the handshakes of many links; None: this one's steps are taken as they come.
             user_timeout: seconds after which the kernel gives up a peer that acknowledges nothing; its own choice
                 (about 15 minutes) if None.
@@ -96,11 +101,11 @@ class LinkProtocol(TwistedProtocol):
         """How the peer broke the link, if it was lost for that; some failures ask for another try, in another way."""
         self._link = link
         self._clock = clock
-        self._too_slow = f"handshake not finished within {handshake_timeout:g} s"
         self._handshakes = handshakes
-        self._age = 0 if handshakes is None else handshakes.begin()
+        self._place: Place | None = None
         self._early = b""
-        self._time_left = handshake_timeout
+        self._handshake_timeout = handshake_timeout
+        self._handshake_end = clock.seconds() + LONGEST_HANDSHAKE * handshake_timeout
         self._user_timeout = user_timeout
         self._max_unsent = max_unsent
         self._deadline: IDelayedCall | None = None
@@ -189,7 +194,7 @@ class LinkProtocol(TwistedProtocol):
         self._socket = socket_of(self.transport)
         if self._socket is not None and self._user_timeout is not None:
             set_user_timeout(self._socket, self._user_timeout)
-        self._await_peer()
+        self._await_peer(self._handshake_timeout)
         self._link.start()
         first_flight = self._link.data_to_send()
         # In TLS the client speaks first.
@@ -207,16 +212,10 @@ class LinkProtocol(TwistedProtocol):
         elif self._early:
             self._early += data
             self.transport.pauseProducing()
+        elif self._link.completes_record(data):
+            self._await_turn(self._handshakes, data)
         else:
-            assert self._deadline is not None, "a handshake without a deadline"
-            self._time_left = self._deadline.getTime() - self._clock.seconds()
-            if self._time_left <= 0:
-                # Its timer is late.
-                self.abort(self._too_slow)
-                return
-            self._early = data
-            self._clear_deadline()
-            self._handshakes.add(self, self._age, self._go_on)
+            self._cork(self._receive, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner, once."""
@@ -249,15 +248,33 @@ class LinkProtocol(TwistedProtocol):
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost follows."""
 
-    def _await_peer(self) -> None:
-        self._set_deadline(self._time_left, self.abort, self._too_slow)
+    def _await_peer(self, seconds: float) -> None:
+        """Give the peer so long for what it has to say in the handshake."""
+        self._set_deadline(seconds, self.abort, f"handshake not finished within {self._handshake_timeout:g} s")
 
-    def _go_on(self) -> None:
-        """Take the step of the handshake that has waited."""
+    def _await_turn(self, handshakes: Handshakes, data: bytes) -> None:
+        """Have the step of the handshake taken that the data asks for."""
+        assert self._deadline is not None, "a handshake without a deadline"
+        now = self._clock.seconds()
+        left = self._deadline.getTime() - now
+        if left <= 0:
+            # Its timer is late.
+            self.abort(f"handshake not finished within {self._handshake_timeout:g} s")
+            return
+        if self._place is None:
+            self._place = handshakes.place(self.peer_address)
+        self._early = data
+        longest = LONGEST_HANDSHAKE * self._handshake_timeout
+        reason = f"handshake not finished within {longest:g} s, in which it waited for others"
+        self._set_deadline(max(0.0, self._handshake_end - now), self.abort, reason)
+        handshakes.add(self, self._place, partial(self._go_on, left))
+
+    def _go_on(self, left: float) -> None:
+        """Take the step of the handshake that has waited; the peer has some seconds left."""
         early, self._early = self._early, b""
         if self._closing:
             return
-        self._await_peer()
+        self._await_peer(max(0.0, min(left, self._handshake_end - self._clock.seconds())))
         self._cork(self._receive, early)
         self._read_on()
 

@@ -137,6 +137,17 @@ class Link:
             self._send_last_words()
             raise
 
+    def completes_record(self, data: bytes) -> bool:
+        """Whether data of the handshake completes a record, or is no TLS at all.
+
+        Then :meth:`receive_data` may take milliseconds. Otherwise it only keeps the data.
+        """
+        start = bytes(self._buffer[:_RECORD_HEADER]) + data[:_RECORD_HEADER]
+        try:
+            return len(self._buffer) + len(data) >= _record_end(start, 0, len(start))
+        except LinkError:
+            return True
+
     def send_message(self, message: bytes) -> None:
         """Seal a message; its frames are in :meth:`data_to_send`. An empty one is not sent.
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.net.half_open import HalfOpen
-from cloudlb.net.handshakes import BUDGET, Handshakes
+from cloudlb.net.handshakes import BUDGET, MAX_ADDRESSES, Handshakes, Place
 from cloudlb.net.link_protocol import LinkProtocol
 from tests.net.test_link_protocol import CLIENT, REQUIRED, End, LinkTestCase, sending
 
@@ -21,6 +21,8 @@ def turn(clock: Clock) -> None:
     """Let the reactor turn once: a Clock would go on with what the calls themselves put on it."""
     due = [call for call in clock.calls if call.getTime() <= clock.seconds()]
     for call in due:
+        if not call.active():
+            continue
         clock.calls.remove(call)
         call.called = 1
         call.func(*call.args, **call.kw)
@@ -30,12 +32,16 @@ class PunctualClock(Clock):
     """A clock that, as the reactor does, takes no delays that are over already."""
 
     def callLater(  # noqa: N802 - Twisted's name
-        self, delay: float, call: Callable[..., object], *args: object, **kw: object
+        self,
+        delay: float,
+        callable: Callable[..., object],  # noqa: A002 - as above
+        *args: object,
+        **kw: object,
     ) -> IDelayedCall:
         """Take a call."""
         assert delay >= 0, f"{delay} is not greater than or equal to 0 seconds"
-        delayed: IDelayedCall = super().callLater(delay, call, *args, **kw)
-        return delayed
+        call: IDelayedCall = super().callLater(delay, callable, *args, **kw)
+        return call
 
 
 class Connection:
@@ -59,6 +65,7 @@ class Pace(SynchronousTestCase):
         self.half_open = HalfOpen(self.clock, 100, 100)
         self.handshakes = Handshakes(self.clock, self.half_open)
         self.taken: list[int] = []
+        self.addresses = 0
 
     def step(self, number: int, seconds: float = 0.4 * BUDGET) -> None:
         """A step that takes its time."""
@@ -66,9 +73,18 @@ class Pace(SynchronousTestCase):
         self.taken.append(number)
 
     def add(self, *numbers: int, seconds: float = 0.4 * BUDGET) -> None:
-        """One step each of new connections."""
+        """One step each of new connections from addresses of their own."""
         for number in numbers:
-            self.handshakes.add(self.connection, self.handshakes.begin(), partial(self.step, number, seconds))
+            self.handshakes.add(self.connection, self.place(), partial(self.step, number, seconds))
+
+    def place(self, address: str = "") -> Place:
+        """That of a new connection, from an address of its own unless told otherwise."""
+        self.addresses += 1
+        return self.handshakes.place(address or f"10.0.0.{self.addresses}")
+
+    def add_long(self, place: Place, number: int) -> None:
+        """A step that takes a whole turn."""
+        self.handshakes.add(self.connection, place, partial(self.step, number, WHOLE_TURN))
 
     def turn(self) -> list[int]:
         """What one turn has taken."""
@@ -96,31 +112,73 @@ class Pace(SynchronousTestCase):
     def test_those_who_wait_go_before_those_who_come(self) -> None:
         """Whatever is left of a turn's time is for the queue."""
         self.add(1, 2, 3, 4)
-        self.handshakes.add(self.connection, self.handshakes.begin(), partial(self.add, 9))
+        self.handshakes.add(self.connection, self.place(), partial(self.add, 9))
         self.assertEqual(self.turn(), [4, 9])
 
     def test_oldest_first(self) -> None:
         """The second steps of old connections go before the first ones of new ones: handshakes end in their order."""
-        ages = [self.handshakes.begin() for _ in range(4)]
+        places = [self.place() for _ in range(4)]
         for number in (3, 2, 1, 0):
-            self.handshakes.add(self.connection, ages[number], partial(self.step, number, WHOLE_TURN))
+            self.add_long(places[number], number)
         self.assertEqual(self.taken, [3])
         self.assertEqual(self.turn(), [0])
-        self.handshakes.add(self.connection, ages[0], partial(self.step, 10, WHOLE_TURN))
+        self.add_long(places[0], 10)
         self.assertEqual([self.turn(), self.turn(), self.turn()], [[10], [1], [2]])
 
+    def test_oldest_first_behind_one_address(self) -> None:
+        """Agents that share an address end in their order, too, also while others come."""
+        places = [self.place("10.9.9.9") for _ in range(3)]
+        self.add_long(places[0], 0)
+        self.add_long(places[1], 1)
+        self.add_long(places[2], 2)
+        self.add_long(places[0], 10)
+        self.assertEqual([self.turn(), self.turn()], [[10], [1]])
+        self.add_long(self.place("10.9.9.9"), 3)
+        self.add_long(places[1], 11)
+        self.assertEqual([self.turn() for _ in range(4)], [[11], [2], [3], []])
+
+    def test_each_address_in_its_turn(self) -> None:
+        """Who has many connections delays others by one of them, and those by two of others."""
+        for number in range(5):
+            self.add_long(self.place("10.6.6.6"), number)
+        self.add_long(self.place("10.1.1.1"), 10)
+        for number in (20, 21):
+            self.add_long(self.place("10.2.2.2"), number)
+        self.assertEqual([self.turn() for _ in range(4)], [[10], [20], [1], [21]])
+        self.add_long(self.place("10.3.3.3"), 30)
+        self.assertEqual([self.turn() for _ in range(5)], [[30], [2], [3], [4], []])
+
     def test_who_comes_again_waits_again(self) -> None:
-        """A stranger that opens connection after connection is behind everybody who came before."""
+        """A stranger that opens connection after connection is behind everybody who came before, and who comes new."""
         self.add(1, 2, 3, seconds=WHOLE_TURN)
 
         def come_again() -> None:
             self.clock.rightNow += WHOLE_TURN
-            self.handshakes.add(self.connection, self.handshakes.begin(), come_again)
+            self.handshakes.add(self.connection, self.place("10.6.6.6"), come_again)
 
         come_again()
         self.add(4, seconds=WHOLE_TURN)
-        self.assertEqual([self.turn() for _ in range(4)], [[2], [3], [], [4]])
+        self.assertEqual([self.turn(), self.turn(), self.turn()], [[2], [3], []])
+        self.add(5, seconds=WHOLE_TURN)
+        self.assertEqual([self.turn(), self.turn(), self.turn()], [[4], [5], []])
         self.handshakes.stop()
+
+    def test_nothing_is_remembered_when_nobody_waits(self) -> None:
+        """Who has had his connections served before is as everybody else."""
+        for number in range(3):
+            self.add_long(self.place("10.6.6.6"), number)
+        self.assertEqual([self.turn() for _ in range(3)], [[1], [2], []])
+        for address, number in (("10.7.7.7", 3), ("10.6.6.6", 4), ("10.8.8.8", 5)):
+            self.add_long(self.place(address), number)
+        self.assertEqual([self.turn() for _ in range(3)], [[4], [5], []])
+
+    def test_addresses_are_remembered_within_limits(self) -> None:
+        """However many come while somebody waits."""
+        first = self.place("10.6.6.6")
+        self.assertLess(first, self.place("10.6.6.6"))
+        for number in range(MAX_ADDRESSES):
+            self.handshakes.place(f"fd00::{number:x}")
+        self.assertEqual(self.place("10.6.6.6")[0], first[0])
 
     def test_who_waits_is_not_silent(self) -> None:
         """At the limits of half-open connections, and until its step was taken."""
@@ -140,7 +198,7 @@ class Pace(SynchronousTestCase):
             raise ValueError("a fault of ours")
 
         bad = Connection()
-        self.handshakes.add(bad, self.handshakes.begin(), fail)
+        self.handshakes.add(bad, self.place(), fail)
         self.add(1)
         self.assertEqual((bad.aborted, self.connection.aborted), (["internal error"], []))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -170,7 +228,8 @@ class PacedLinks(LinkTestCase):
             end.lose()
         self.clock = PunctualClock()
         self.client = End(self.clock, CLIENT, server_side=False)
-        self.handshakes = Handshakes(self.clock, HalfOpen(self.clock, 100, 100))
+        self.half_open = HalfOpen(self.clock, 100, 100)
+        self.handshakes = Handshakes(self.clock, self.half_open)
         self.server = End(self.clock, REQUIRED, server_side=True, handshakes=self.handshakes)
         self.occupy()
 
@@ -185,7 +244,7 @@ class PacedLinks(LinkTestCase):
         def step() -> None:
             self.clock.rightNow += seconds
 
-        self.handshakes.add(Connection(), -1, step)
+        self.handshakes.add(Connection(), (-1, len(self.handshakes)), step)
 
     def send(self) -> None:
         """Have the server read what the client has written."""
@@ -212,24 +271,44 @@ class PacedLinks(LinkTestCase):
 
     def test_bytes_that_wait_are_few(self) -> None:
         """After a second read nothing more is read, until the step was taken."""
-        data = self.client.transport.take()
-        self.server.link.dataReceived(data[:100])
+        self.send()
         self.assertEqual(self.server.transport.producerState, "producing")
-        self.server.link.dataReceived(data[100:])
+        self.server.link.dataReceived(b"\x16")
         self.assertEqual(self.server.transport.producerState, "paused")
         turn(self.clock)
         self.assertEqual(self.server.transport.producerState, "producing")
-        self.pump()
+        self.assertNotEqual(self.server.transport.value(), b"")
         self.clock.advance(0)
-        self.pump()
-        self.assertEqual(self.server.owner.established, 1)
+
+    def test_parts_of_a_record_are_no_steps(self) -> None:
+        """However many they are, they wait for nobody, and buy neither time nor a place."""
+        data = self.client.transport.take()
+        self.half_open.heard = lambda connection: self.fail("it is still silent")  # type: ignore[method-assign]
+        for position in range(len(data) - 1):
+            self.clock.advance(9.0 / len(data))
+            self.server.link.dataReceived(data[position : position + 1])
+        self.assertEqual((len(self.handshakes), self.server.transport.producerState), (0, "producing"))
+        self.clock.advance(1.1)
+        self.assertTrue(self.server.transport.disconnected)
+        self.server.lose()
+        self.assertEqual(self.server.owner.lost, ["handshake not finished within 10 s"])
+
+    def test_byte_by_byte(self) -> None:
+        """Each record is one step."""
+        self.client.owner.on_established = sending(b"1")
+        for _ in range(3):
+            for byte in self.client.transport.take():
+                self.server.link.dataReceived(bytes([byte]))
+                turn(self.clock)
+            self.client.link.dataReceived(self.server.transport.take() or b"")
+        self.assertEqual((self.server.owner.established, self.server.owner.messages), (1, [b"1"]))
 
     def test_waiting_takes_no_time_from_the_peer(self) -> None:
         """The deadline is for what the peer does itself, however long the server has no time for it."""
         self.clock.rightNow += 6
         self.send()
-        for _ in range(5):
-            self.occupy(8.0)
+        for _ in range(4):
+            self.occupy(4.0)
             turn(self.clock)
         turn(self.clock)
         self.assertFalse(self.server.transport.disconnected)
@@ -239,6 +318,46 @@ class PacedLinks(LinkTestCase):
         self.assertTrue(self.server.transport.disconnected)
         self.server.lose()
         self.assertEqual(self.server.owner.lost, ["handshake not finished within 10 s"])
+
+    def test_waiting_has_an_end(self) -> None:
+        """Nobody stays for ever whose step does not come."""
+        self.send()
+        self.clock.rightNow += 29.9
+        self.occupy()
+        turn(self.clock)
+        self.assertFalse(self.server.transport.disconnected)
+        self.occupy(0.2)
+        self.occupy()
+        turn(self.clock)
+        self.assertFalse(self.server.transport.disconnected)
+        turn(self.clock)
+        self.assertTrue(self.server.transport.disconnected)
+        self.assertEqual(len(self.handshakes), 1)
+        self.clock.advance(0)
+        self.assertEqual(self.server.transport.value(), b"")
+        self.server.lose()
+        self.assertEqual(self.server.owner.lost, ["handshake not finished within 30 s, in which it waited for others"])
+
+    def test_waiting_takes_of_the_last_seconds(self) -> None:
+        """Its time beside the waiting does not reach beyond that end."""
+        self.send()
+        self.occupy(28.0)
+        turn(self.clock)
+        turn(self.clock)
+        self.assertNotEqual(self.server.transport.value(), b"")
+        self.clock.advance(1.9)
+        self.assertFalse(self.server.transport.disconnected)
+        self.clock.advance(0.2)
+        self.assertTrue(self.server.transport.disconnected)
+
+    def test_a_step_after_the_end(self) -> None:
+        """It may be taken before the timer goes off, which does so all the same."""
+        self.send()
+        self.occupy(31.0)
+        turn(self.clock)
+        turn(self.clock)
+        self.clock.advance(0)
+        self.assertTrue(self.server.transport.disconnected)
 
     def test_late_timer(self) -> None:
         """What is read when the time is over ends the link, though the timer of that has not gone off yet."""

@@ -119,6 +119,21 @@ class HandshakeTests(SynchronousTestCase):
         with self.assertRaisesRegex(LinkError, "after 32 records"):
             link.receive_data(HELLO)
 
+    def test_tells_when_a_record_is_whole(self) -> None:
+        """Before it is handed over, and whatever part of it is here; what is no TLS is over at once."""
+        link = Link(OpenChannel())
+        for position, byte in enumerate(HELLO):
+            piece = bytes([byte])
+            self.assertEqual(link.completes_record(HELLO[position:] + FINISHED), True)
+            self.assertEqual(link.completes_record(piece), position == len(HELLO) - 1)
+            link.receive_data(piece)
+        self.assertFalse(link.completes_record(HELLO[:-1]))
+        self.assertTrue(link.completes_record(HELLO))
+        self.assertTrue(link.completes_record(b"GET / HTTP/1.1"))
+        link.receive_data(HELLO[:4])
+        self.assertFalse(link.completes_record(HELLO[4:-1]))
+        self.assertTrue(link.completes_record(HELLO[4:]))
+
     def test_not_yet_established(self) -> None:
         """There is no sending before."""
         with self.assertRaises(RuntimeError):
