@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 
 from cloudlb.config import ServerConfig
 from cloudlb.domain.models import Host
@@ -119,6 +121,23 @@ def _no_channel() -> Channel:
     raise AssertionError("nobody connects in these tests")
 
 
+class Secluded(MemoryReactorClock):
+    """One whose server reaches nobody: every connection is refused."""
+
+    def connectTCP(  # noqa: N802 - Twisted's name
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,  # noqa: N803
+    ) -> Any:
+        """Refuse it."""
+        connector = super().connectTCP(host, port, factory, timeout, bindAddress)
+        self.callLater(0, factory.clientConnectionFailed, connector, Failure(error.ConnectionRefusedError()))
+        return connector
+
+
 class ServerFixture:
     """One running server on a database of its own, with zone, pod and cluster 1."""
 
@@ -129,7 +148,7 @@ class ServerFixture:
         if new:
             new_database(file)
         self.links: list[FakeLink] = []
-        self.reactor = MemoryReactorClock()
+        self.reactor = Secluded()
         self.reactor.advance(1_000_000)
         self.database = Database(
             f"sqlite:///{file}",
