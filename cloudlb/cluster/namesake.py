@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Factory, Protocol
 
 from cloudlb.domain.models import Server
@@ -48,7 +48,7 @@ async def _listens(reactor: Any, address: str, port: int) -> bool:
     endpoint = TCP4ClientEndpoint(reactor, address, port, timeout=PATIENCE)
     try:
         connection: Any = await endpoint.connect(Factory.forProtocol(Protocol))
-    except ConnectError:
+    except (ConnectError, DNSLookupError):
         return False
     connection.transport.abortConnection()
     return True
