@@ -114,10 +114,11 @@ class PeerLink:
             The response, or an AgentBusy (nothing was sent) or LinkLost. Cancelled, the request is called off.
 
         Raises:
-            NotReached: the link is gone; nothing was sent.
+            NotReached: the link is gone, or going; nothing was sent.
         """
-        if self._link is None or self.lost is not None:
-            raise NotReached(self.lost or "there is no link yet")
+        if self._link is None or self.lost is not None or self._link.closing:
+            reason = "there is no link yet" if self._link is None else "the link is about to end"
+            raise NotReached(self.lost or reason)
         if len(self._under_way) >= MAX_UNDER_WAY or self._link.unsent > MAX_UNSENT:
             busy = f"server {self.peer.name} is busy: {len(self._under_way)} requests to it are under way, and "
             return fail(AgentBusy(f"{busy}{self._link.unsent} bytes wait for it"))
@@ -125,7 +126,8 @@ class PeerLink:
         header = evolve(
             read_header(packet), sequence=sequence, server_id=self._links.server_id, via=max(1, int(timeout * 1000))
         )
-        self._under_way[sequence] = waiter = Deferred(lambda _: self._cancelled(sequence, header.agent_id))
+        waiter: Deferred[bytes] = Deferred(lambda _: self._cancelled(sequence, header.agent_id))
+        self._under_way[sequence] = waiter
         self._link.send(with_header(packet, header))
         return waiter
 

@@ -128,6 +128,11 @@ class LinkProtocol(TwistedProtocol):
         return self._established
 
     @property
+    def closing(self) -> bool:
+        """Whether it ends, or has ended: what is sent goes nowhere. The owner may not have been told so yet."""
+        return self._closing
+
+    @property
     def channel(self) -> Channel:
         """What seals the link; knows the peer's certificate."""
         return self._link.channel

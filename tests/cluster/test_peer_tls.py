@@ -22,6 +22,7 @@ from cloudlb.cluster.relays import Relays
 from cloudlb.domain.models import Server, ServerId
 from cloudlb.net.certificate_names import CertificateMismatch
 from cloudlb.net.half_open import HalfOpen
+from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.wire import Flag, NoAnswer, TlsChannel, read_body, read_contents, read_header, write_packet
 from tests.agents.server import config
@@ -125,6 +126,20 @@ class PeerTlsTests(TestCase):
         assert isinstance(said, NoAnswer)
         self.assertIn("host 5 is not on this server", said.details or "")
         self.assertEqual(len(self.relays), 1)
+
+    async def test_ask_while_it_ends(self) -> None:
+        """What cannot be sent any more is not taken for sent, whether or not the link is known to be lost."""
+        self.listen(strict=True)
+        for end in (LinkProtocol.abort, LinkProtocol.close):
+            links = self.links(certificates().server)
+            link = await links.reach(OWNER)
+            protocol = link._link
+            assert protocol is not None
+            end(protocol, "it has sent garbage")
+            self.assertIsNone(link.lost)
+            packet = write_packet(sequence=0, server_id=0, agent_id=5, via=5, flags=Flag.REQUEST, body=b"[]")
+            self.assertRaises(NotReached, link.ask, packet, timeout=5)
+            self.assertEqual(len(link), 0)
 
     async def refused(self, links: PeerLinks, words: str) -> None:
         """There is no link, and the reason is told."""
