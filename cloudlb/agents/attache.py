@@ -42,6 +42,8 @@ class Attache(ABC):
         """The host's place in its zone, as far as the algorithm asks for it."""
         self.leaving = False
         """Its agent was asked to go to another server, and ends the session before it begins the next one there."""
+        self.rebalances = False
+        """Its host was to be Rebalancing in this session, whether or not that is known to be written."""
         self.asked_to_go = False
         """Its agent was asked to go to another server, and ends the session when that one has the host."""
         self.parting: str | None = None

@@ -178,7 +178,8 @@ class Departures:
         return _stayed(move)
 
     async def _begin_rebalancing(self, attache: LinkAttache, host: Host, why: str) -> bool:
-        """Make a host Rebalancing, if it is Up."""
+        """Make a host Rebalancing, if it is Up. If its link ends meanwhile, it is lost as any other."""
+        attache.rebalances = True
         try:
             transition = await self._statuses.change(host, HostEvent.START_AGENT_REBALANCE, why)
         except StoreUnavailable as error:
@@ -186,10 +187,7 @@ class Departures:
             # It may have been written all the same.
             await self._stay_up(attache, host)
             return False
-        if transition is None:
-            return False
-        if not attache.owns_host:
-            self._disconnection.not_returned(attache, "its link ended before its agent was asked to move")
+        if transition is None or not attache.owns_host:
             return False
         attache.take_status(HostStatus.REBALANCING)
         return True
@@ -202,7 +200,10 @@ class Departures:
         return not attache.under_way and attache.owns_host
 
     async def _stay_up(self, attache: LinkAttache, host: Host) -> None:
-        """Have a host Up again whose agent is here still; through Connecting, as one that has just come."""
+        """Have a host Up again whose agent is here still; through Connecting, as one that has just come.
+
+        If its link ends meanwhile, it is lost as any other.
+        """
         attache.leaving = False
         reason = "its agent stays"
         while attache.owns_host and attache.host.session == host.session:

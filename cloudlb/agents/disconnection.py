@@ -157,19 +157,19 @@ class Disconnection:
             if transition is not None and step.investigate and not self.looks_into(host):
                 self._spawn(self._look_into_lost(attache, reason))
 
-        if not attache.leaving and step.event is not HostEvent.MANAGEMENT_SERVER_DOWN:
+        # Not its status as this server knows it: the link may end while that is being written, or is in doubt.
+        if attache.rebalances and not attache.leaving and step.event is not HostEvent.MANAGEMENT_SERVER_DOWN:
             self._fail_rebalancing(host, reason, due)
         self._losses.add(Loss(host, step.event, reason, due, written))
 
     def _fail_rebalancing(self, host: Host, reason: str, due: float) -> None:
-        """Have a host be lost from Rebalancing first, which knows of no other loss."""
-        if host.status is HostStatus.REBALANCING:
+        """Have a host be lost from Rebalancing first, which knows of no other loss; nothing, if it is not that."""
 
-            def written(transition: Transition | None) -> None:
-                if transition is not None:
-                    self.tell(host, transition, reason)
+        def written(transition: Transition | None) -> None:
+            if transition is not None:
+                self.tell(host, transition, reason)
 
-            self._losses.add(Loss(host, HostEvent.REBALANCE_FAILED, reason, due, written))
+        self._losses.add(Loss(host, HostEvent.REBALANCE_FAILED, reason, due, written))
 
     def tell(self, host: Host, transition: Transition | None, reason: str) -> None:
         """Tell log and hooks of a loss that was written, by whichever part of this server.

@@ -265,48 +265,6 @@ class CloudStackTests(MoveCase):
         self.assertEqual(self.steps(world, agent.name), [*self.MOVED])
         self.assert_unnoticed(world, agent.name)
 
-    def test_it_does_not_come_back(self) -> None:
-        """After a while it is lost as any other host, with an investigation."""
-        world = self.start()
-        agent = self.cloudstack_agent(world)
-        moved = self.move(world, agent.name, B)
-        world.advance(2)
-        agent.kill()
-        world.advance(RETURNS_WITHIN - 3)
-        self.assertEqual(self.steps(world, agent.name), ["Rebalancing"])
-        world.advance(8)
-        self.assertEqual(self.end(moved), MoveEnd.LOST)
-        self.assertEqual(self.steps(world, agent.name), ["Rebalancing", "Disconnected"])
-        self.assertIsNotNone(self.host(world, agent.name).looked_into)
-        agent.start()
-        world.advance(5)
-        self.assertEqual(self.steps(world, agent.name)[2:], ["Connecting", "Up"])
-
-    def test_it_dies_before_it_was_asked(self) -> None:
-        """It is lost at once: nobody has told it to go."""
-        world = self.start()
-        agent = self.cloudstack_agent(world)
-        agent.delay = 30
-        self.send(world, agent.name, "first").addErrback(lambda _: None)
-        moved = self.move(world, agent.name, B)
-        world.advance(2)
-        agent.kill()
-        world.advance(3)
-        self.assertEqual(self.end(moved), MoveEnd.LOST)
-        self.assertEqual(self.steps(world, agent.name), ["Rebalancing", "Disconnected"])
-
-    def test_silent_before_it_was_asked(self) -> None:
-        """It is found late, and lost."""
-        world = self.start(ping_interval=2)
-        agent = self.cloudstack_agent(world)
-        agent.delay = 1000
-        self.send(world, agent.name, "first", timeout=1000).addErrback(lambda _: None)
-        self.move(world, agent.name, B)
-        world.advance(1)
-        world.network.cut(agent.address, A)
-        world.advance(45)
-        self.assertEqual(self.steps(world, agent.name), ["Rebalancing", "Disconnected"])
-
     def test_the_old_server_dies_in_the_middle(self) -> None:
         """At every moment: the agent finds a server, and is Up there."""
         for delay in (0.1, 1.0, 3.2, 3.4):
@@ -320,17 +278,6 @@ class CloudStackTests(MoveCase):
             self.assertEqual(self.owner(world, agent.name).address, agent.server)
             self.assertEqual(self.steps(world, agent.name), [*self.MOVED], delay)
             self.assert_unnoticed(world, agent.name)
-
-    def test_the_old_server_dies_and_the_agent_too(self) -> None:
-        """The other servers write the host off."""
-        world = self.start()
-        agent = self.cloudstack_agent(world)
-        self.move(world, agent.name, B)
-        world.advance(2)
-        agent.kill()
-        world.kill_server(world.servers[A])
-        world.advance(60)
-        self.assertEqual(self.steps(world, agent.name), ["Rebalancing", "Disconnected"])
 
     def test_the_target_dies_in_the_middle(self) -> None:
         """The host ends Up on a server that lives."""
