@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -52,7 +53,9 @@ class Membership:
         self._gave_time = False
         self._outage = False
         self._state = ServerState.UP
-        self._looking, self._look_again = False, False
+        self._looking = False
+        self._lookers: list[Deferred[None]] = []
+        """Who waits for the end of a look that has not begun."""
         self._heartbeats = Periodic(clock, "heartbeat", self._beat)
 
         self.superseded = False
@@ -130,12 +133,18 @@ class Membership:
         self._look(servers)
         self._heartbeats.start(settings.heartbeat_interval)
 
-    def look(self) -> None:
-        """Look at everyone's rows now: somebody has changed one. Calls while a look is under way become one more."""
-        self._look_again = self._looking
+    def look(self) -> Deferred[None]:
+        """Look at everyone's rows now: somebody has changed one. Calls while a look is under way become one more.
+
+        Returns:
+            Fires when a look that begins now or later has ended, also where the database was away; never a failure.
+        """
+        looked: Deferred[None] = Deferred()
+        self._lookers.append(looked)
         if not self._looking:
             self._looking = True
             spawn(self._look_now(), self.log, "look at the servers")
+        return looked
 
     async def leave(self) -> None:
         """Stop the heartbeats and tell the others that this was a clean stop."""
@@ -169,17 +178,25 @@ class Membership:
 
     async def _look_now(self) -> None:
         try:
+            while self._lookers:
+                lookers, self._lookers = self._lookers, []
+                try:
+                    await self._read_and_look()
+                finally:
+                    for looker in lookers:
+                        looker.callback(None)
+        finally:
+            self._looking = False
+
+    async def _read_and_look(self) -> None:
+        try:
             servers = await self._store.read(lambda txn: txn.servers.all())
         except StoreUnavailable as error:
             self.log.info("the servers cannot be looked at before the next heartbeat: {error}", error=error)
             return
-        finally:
-            self._looking = False
         # Where heartbeats are late, only they tell who has had the time to write one.
         if not self._late() and not self._gave_time and self._heartbeats.interval is not None:
             self._look(servers)
-        if self._look_again:
-            self.look()
 
     async def _beat(self) -> None:
         own, views, begun = self.own.id, self._views, self._clock.seconds()

@@ -7,7 +7,7 @@ list leads elsewhere by now, is left alone. A newer plan calls off what has not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
@@ -26,6 +26,7 @@ from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.ports import Bus, Store
 from cloudlb.net.in_order import InOrder
 from cloudlb.net.periodic import Periodic
+from cloudlb.net.spawn import spawn
 
 MOVE = "agents.move"
 """A plan: {"plan", "moves": {server id: [[host id, target], ...]}, "held", "seconds"}. With ``held`` each of these
@@ -57,6 +58,7 @@ class Peers(Protocol):
 
     @property
     def steady(self) -> bool: ...
+    def look(self) -> Deferred[None]: ...
     def is_alive(self, address: str) -> bool: ...
     def is_own(self, address: str) -> bool: ...
 
@@ -131,13 +133,15 @@ class PlanParts:
         self._parts: list[_Part] = []
         """Of which not everybody knows the end; the newest is the last."""
         self._newest = ""
+        self._stopped = False
         self._reports = Periodic(clock, "tell how far a plan is", self._report)
         self.server_id = ServerId(0)
         """Set when the server has joined its cluster."""
         bus.subscribe(MOVE, self._begin)
 
     def stop(self) -> None:
-        """Tell nothing more."""
+        """Begin and tell nothing more."""
+        self._stopped = True
         self._reports.stop()
 
     def _begin(self, payload: Mapping[str, Any]) -> None:
@@ -148,15 +152,22 @@ class PlanParts:
         for older in self._parts:
             older.call_off()
         moves = payload["moves"].get(str(self.server_id))
-        if moves is None:
+        if moves is not None:
+            steps = self._carry_out(payload["plan"], moves, held=payload["held"])
+            spawn(steps, self.log, "carry out a plan")
+
+    async def _carry_out(self, plan: str, moves: Sequence[tuple[int, str]], *, held: bool) -> None:
+        # A server that is used again is a target at once, and what was seen of it is older than the plan.
+        await self._peers.look()
+        if self._stopped:
             return
-        part = _Part(payload["plan"])
+        part = _Part(plan)
         self._parts.append(part)
         # Who has been away for a while hears of plans that were made for other times.
-        timely = self._peers.steady
+        timely = self._peers.steady and plan == self._newest
         for host_id, target in moves:
             self._move(part, HostId(host_id), target, timely=timely)
-        if payload["held"] and timely:
+        if held and timely:
             for attache, target in list(self._off_their_lists()):
                 self._move(part, attache.host.id, target, timely=True)
         self._reports.start(REPORT_INTERVAL)

@@ -108,6 +108,25 @@ class PlanPartsTests(SynchronousTestCase):
         last = {one["plan"]: (one["planned"], one["stayed"]) for one in self.told}
         self.assertEqual(last, {"p": (2, 2), "q": (1, 0)})
 
+    def test_newer_plan_while_it_looks(self) -> None:
+        """Nobody is moved for a plan that is not the newest any more when the servers have been looked at."""
+        looks: list[Deferred[None]] = []
+
+        def look(membership: Membership) -> Deferred[None]:
+            looks.append(Deferred())
+            return looks[-1]
+
+        self.patch(Membership, "look", look)
+        self.publish("p", (self.ids[0], OTHER))
+        self.publish("q", (self.ids[1], OTHER))
+        self.assertEqual(self.moves, [])
+        for each in looks:
+            each.callback(None)
+        self.assertEqual([id_ for id_, _, _ in self.moves], [self.ids[1]])
+        self.tally()
+        last = {one["plan"]: (one["planned"], one["stayed"]) for one in self.told}
+        self.assertEqual(last, {"p": (1, 1), "q": (1, 0)})
+
     def test_old_news(self) -> None:
         """A server that was away for a while does nothing about plans that it hears of then, but to tell so."""
         self.patch(Membership, "steady", False)
