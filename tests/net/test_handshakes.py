@@ -148,6 +148,16 @@ class Pace(SynchronousTestCase):
         self.add_long(self.place("10.3.3.3"), 30)
         self.assertEqual([self.turn() for _ in range(5)], [[30], [2], [3], [4], []])
 
+    def test_who_comes_later_begins_with_the_round_that_it_is(self) -> None:
+        """It does not go before those of the same round who came before."""
+        for number in range(3):
+            self.add_long(self.place("10.6.6.6"), number)
+        for number in (10, 11):
+            self.add_long(self.place("10.7.7.7"), number)
+        self.assertEqual([self.turn(), self.turn()], [[10], [1]])
+        self.add_long(self.place("10.8.8.8"), 20)
+        self.assertEqual([self.turn() for _ in range(4)], [[11], [20], [2], []])
+
     def test_who_comes_again_waits_again(self) -> None:
         """A stranger that opens connection after connection is behind everybody who came before, and who comes new."""
         self.add(1, 2, 3, seconds=WHOLE_TURN)
