@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -102,8 +102,8 @@ class Draining:
         self._running, self._stopping = False, False
         self._awaited = 0
         """The drain after whose end the stop goes on."""
-        self._over: Deferred[None] | None = None
-        """Fired when the stop may go on."""
+        self._over: Deferred[None] = Deferred()
+        """Fired when a stop may go on, which may be before it has begun."""
         self._told = float("-inf")
         """When the log was told last how far it is."""
         self._ticks = Periodic(clock, "look how far the drain is", self._tick)
@@ -150,15 +150,19 @@ class Draining:
         if not self._running or self._membership.cut_off or self._membership.superseded:
             return
         seconds = self._settings.current.stop_timeout
+        order = Deferred.fromCoroutine(self._order_stop(seconds)).addTimeout(ORDER_TIMEOUT, self._clock)
+        self._over.addCallback(lambda _: order.cancel())
         try:
-            ordered = await Deferred.fromCoroutine(self._order_stop(seconds)).addTimeout(ORDER_TIMEOUT, self._clock)
+            ordered = await order
         except (StoreUnavailable, DeferredTimeout) as error:
             self.log.info("stopping at once: the database is away ({error})", error=error)
+            return
+        except CancelledError:
+            self.log.info("stopping at once: told to hurry")
             return
         if ordered is not None:
             self._awaited = ordered.number
             self.log.info("told to stop: the agents have {seconds} s to move to other servers", seconds=seconds)
-            self._over = Deferred()
             deadline = self._clock.callLater(seconds + 2 * TICK, self.hurry)
             self.wake()
             await self._over
@@ -178,9 +182,8 @@ class Draining:
 
     def hurry(self) -> None:
         """Stop now, whoever is left."""
-        over, self._over = self._over, None
-        if over is not None:
-            over.callback(None)
+        if not self._over.called:
+            self._over.callback(None)
 
     async def _order_stop(self, seconds: float) -> Drain | None:
         """Say that this server is about to stop; how it is to be emptied first, if it is."""

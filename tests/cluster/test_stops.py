@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from cloudlb.domain.drains import DrainEnd
 from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.settings import MOVE_RATE, STOP_TIMEOUT
@@ -74,6 +76,26 @@ class SignalTests(DrainCase):
         world.clock.callLater(2, self.first.service.hurry)
         self.assertTrue(2 <= self.stop(self.first) < 3.5)
         self.assertIs(self.drain(self.first).end, DrainEnd.STOPPED)
+
+    def test_in_a_hurry_from_the_start(self) -> None:
+        """A second signal that comes before the drain was written is not lost."""
+        world = self.build(agents=6, database_lag=0.01)
+        for agent in world.agents.values():
+            world.freeze(agent)
+        self.first.slow_database(2)
+        world.clock.callLater(0.2, self.first.service.hurry)
+        self.assertLess(self.stop(self.first), 12)
+
+    def test_in_a_hurry_while_the_database_hangs(self) -> None:
+        """The order to stop is not waited for either."""
+        self.build(agents=0, database_lag=0.01)
+        self.first.slow_database(1000)
+        draining = self.first.service.draining
+        stop = Deferred.fromCoroutine(draining.before_stop())
+        self.world.advance(1)
+        self.assertNoResult(stop)
+        draining.hurry()
+        self.successResultOf(stop)
 
     def test_while_the_database_is_away(self) -> None:
         """At once: nobody could be admitted elsewhere."""
