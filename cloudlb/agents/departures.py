@@ -7,7 +7,7 @@ from enum import Enum
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -72,12 +72,20 @@ class Move:
     waiters: list[Deferred[MoveEnd]] = field(factory=list)
     news: Deferred[None] | None = None
     """Fired by :meth:`tell`."""
+    pause: IDelayedCall | None = None
+    """Until its host may be asked to go to the same server again."""
 
     def tell(self) -> None:
         """Something has happened to the host."""
         news, self.news = self.news, None
         if news is not None:
             news.callback(None)
+
+    def end_pause(self) -> None:
+        """Wait for nothing but the turn."""
+        pause, self.pause = self.pause, None
+        if pause is not None and pause.active():
+            pause.cancel()
 
 
 class Departures:

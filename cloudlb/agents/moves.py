@@ -24,7 +24,6 @@ from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import Attache
@@ -121,6 +120,8 @@ class Moves:
             move = before.then = before.then or Move(attache, hosts, avoid, why)
         if not move.begun:
             move.hosts, move.avoid, move.why = hosts, avoid, why
+            # The pause is for the server that it did not go to, which need not be wanted any more.
+            self._resume(move)
         waiter: Deferred[MoveEnd] = Deferred(lambda waiter: self._cancelled(move, waiter))
         move.waiters.append(waiter)
         if before is not None and before is not move:
@@ -186,6 +187,7 @@ class Moves:
         if self._moves.get(move.attache.host.id) is move:
             del self._moves[move.attache.host.id]
         move.end = end
+        move.end_pause()
         if (then := move.then) is not None:
             if end is MoveEnd.STAYED and move.attache.owns_host and then.waiters and not self._stopped:
                 self._moves[move.attache.host.id] = then
@@ -201,6 +203,12 @@ class Moves:
     def _enqueue(self, move: Move) -> None:
         self._queue.append(move)
         self._arm()
+
+    def _resume(self, move: Move) -> None:
+        """Have a host wait for its turn again that waits out a pause, if it does."""
+        if move.pause is not None:
+            move.end_pause()
+            self._enqueue(move)
 
     def _arm(self) -> None:
         if self._timer is None and self._queue and not self._stopped:
@@ -231,7 +239,7 @@ class Moves:
             return False
         stayed, until = self._stayed.get(move.attache, ("", 0.0))
         if stayed == target and until > self._clock.seconds():
-            self._spawn(self._enqueue_later(move, until - self._clock.seconds()))
+            move.pause = self._clock.callLater(until - self._clock.seconds(), self._resume, move)
             return False
         move.begun = True
         name = move.attache.host.facts.name
@@ -247,10 +255,6 @@ class Moves:
             if end is MoveEnd.STAYED and move.attache.owns_host:
                 self._stayed[move.attache] = target, self._clock.seconds() + PAUSE
             self._finish(move, end)
-
-    async def _enqueue_later(self, move: Move, seconds: float) -> None:
-        await deferLater(self._clock, seconds)
-        self._enqueue(move)
 
     def _spawn(self, steps: Coroutine[Deferred[Any], Any, None]) -> None:
         work = spawn(steps, self.log, "move a host")

@@ -95,6 +95,20 @@ class OursTests(MoveCase):
         self.assertEqual({self.end(move) for move in moves if move.called}, {MoveEnd.STAYED})
         self.assertEqual((agent.server, self.steps(world, agent.name)), (A, []))
 
+    def test_the_pause_is_for_one_server(self) -> None:
+        """Who waits for it is sent to another one at once, if that is wanted meanwhile."""
+        world, agent = self.start()
+        world.network.cut(agent.address, B)
+        self.move(world, agent.name, B, leave=False)
+        world.advance(LEAVES_WITHIN + 1)
+        again = self.move(world, agent.name, B, leave=False)
+        world.advance(1)
+        elsewhere = self.move(world, agent.name, C)
+        world.advance(1)
+        self.assertEqual((self.end(again), self.end(elsewhere), agent.server), (MoveEnd.MOVED, MoveEnd.MOVED, C))
+        world.advance(2 * PAUSE)
+        self.assertEqual((agent.server, self.steps(world, agent.name)), (C, []))
+
     def test_the_agent_dies_in_the_middle(self) -> None:
         """Its host is lost as any other."""
         world, agent = self.start()
