@@ -267,7 +267,8 @@ class Draining:
         if drain is not None and drain.number == self._awaited:
             self.hurry()
         if state is ServerState.SHUTTING_DOWN:
-            if not self._stopping:
+            # Agents that have nowhere to go keep it alive, also when its time is over.
+            if not self._stopping and (self._emptying.possible or not len(self._directory)):
                 self._stopping = True
                 self.log.info("the server was emptied for its shutdown, and ends")
                 self._stop_process()
@@ -289,7 +290,7 @@ class Draining:
         )
         end = self._end(drain, found.state, possible, now)
         if end is not None:
-            drain = _ended(drain, end, now)
+            drain = evolve(_ended(drain, end, now), note=drain.note if end is DrainEnd.TIMED_OUT else None)
         if drain != ordered:
             await self._write(drain)
         if end is not None:
@@ -318,8 +319,8 @@ class Draining:
             return DrainEnd.FORCED if gone or now >= self._closed + CLOSES_WITHIN else None
         if self._tally.is_over(now) and not drain.jobs and not self._links():
             return DrainEnd.DONE
-        if state is ServerState.SHUTTING_DOWN and not possible:
-            # Its agents look for a server when it is gone, as those of any that ends.
+        if self._stopping and not possible:
+            # The process ends in any case; its agents look for a server then, as those of any that ends.
             return DrainEnd.STOPPED
         if now < (drain.started or now) + drain.timeout:
             return None

@@ -222,6 +222,42 @@ class NowhereTests(DrainCase):
         self.assertEqual(len(world.spread()[self.second.address]), 4)
         self.assert_well()
 
+    def test_the_other_hiccups(self) -> None:
+        """A shutdown that was ordered throws nobody off: it waits, and goes on when the other server is back."""
+        world = self.build(servers=2, agents=4)
+        world.change_setting("indirect.agent.lb.move.rate", "1")
+        self.order("trigger_shutdown", self.first)
+        world.freeze(self.second)
+        world.advance(15)
+        drain = self.drain(self.first)
+        self.assertEqual((drain.end, drain.note), (None, "no other server of `host` takes agents"))
+        self.assertTrue(self.first.alive)
+        world.thaw(self.second)
+        self.assertIs(self.advance_until_ended(self.first, limit=30).end, DrainEnd.DONE)
+        world.advance(3)
+        self.assertFalse(self.first.alive)
+        self.assertEqual(len(world.spread()[self.second.address]), 4)
+        self.assertEqual(self.transitions(), [])
+
+    def test_shutdown_times_out(self) -> None:
+        """The server keeps its agents until another one is there for them; then it ends."""
+        world = self.build(servers=2, agents=4)
+        world.change_setting(MAINTENANCE_TIMEOUT, "1")
+        world.change_setting("indirect.agent.lb.move.rate", "1")
+        self.order("trigger_shutdown", self.first)
+        world.kill_server(self.second)
+        drain = self.advance_until_ended(self.first, limit=65)
+        self.assertEqual((drain.end, drain.note), (DrainEnd.TIMED_OUT, "no other server of `host` takes agents"))
+        world.advance(30)
+        self.assertTrue(self.first.alive)
+        self.assertIs(self.state(self.first), ServerState.SHUTTING_DOWN)
+        self.assertEqual(len(world.spread()[self.first.address]), 4)
+        world.restart_server(self.second)
+        world.advance(30)
+        self.assertFalse(self.first.alive)
+        self.assertEqual(len(world.spread()[self.second.address]), 4)
+        self.assert_well()
+
     def test_all_but_one(self) -> None:
         """The last one cannot be drained; the others can."""
         world = self.build(agents=6)
