@@ -233,10 +233,11 @@ class HostAgent:
         else:
             self._move.redirect(others)
 
-    def session_busy(self, session: Session, seconds: int) -> None:
+    def session_busy(self, session: Session, seconds: int, servers: Sequence[str]) -> None:
         """Try the others, and come back later."""
         if session is self.session:
             self._hosts.busy(seconds)
+            self._hosts.know(servers)
 
     def session_refused(self, session: Session, reason: str) -> None:
         """Keep asking, but not soon."""

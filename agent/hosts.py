@@ -1,9 +1,9 @@
 """Which server to try next, and after what pause. Pure: time is passed in, randomness injected.
 
-A pass tries every server of the list once: the ones that servers have told us to avoid after all others, and last the
-server that worked before the list became what it is. The first pass begins behind the server that was lost and has no
-pauses; a later one begins at the head of the list after a random pause whose upper end doubles from pass to pass, up
-to a bound.
+A pass tries every server of the list once: the ones that servers have told us to avoid after all others, then those
+that a server without room has named, and last the server that worked before the list became what it is. The first pass
+begins behind the server that was lost and has no pauses; a later one begins at the head of the list after a random
+pause whose upper end doubles from pass to pass, up to a bound.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Hosts:
         self._bound = bound
         self._last_good = last_good
         self._avoided: dict[str, float] = {}
+        self._known: tuple[str, ...] = ()
         self._behind: str | None = None
         self._pass: deque[str] = deque()
         self._passes = 0
@@ -125,6 +126,10 @@ class Hosts:
         least = min(max(seconds, 0.0), self._bound / 2)
         self._least_pause = max(self._least_pause, self._rng.uniform(least, 2 * least))
 
+    def know(self, addresses: Sequence[str]) -> None:
+        """Note what servers there are: of an old list perhaps nobody is left who takes us."""
+        self._known = tuple(addresses)
+
     def better_than(self, address: str, now: float) -> tuple[str, ...]:
         """The servers that we should rather be on than on ``address``, in order."""
         servers = self._hosts.addresses
@@ -146,6 +151,9 @@ class Hosts:
             servers = servers[turn:] + servers[:turn]
         permitted = self._permitted(servers, now)
         order = permitted + [address for address in servers if address not in permitted]
+        # In an order of our own: not all whose lists are old are to come to the same server.
+        others = self._permitted([address for address in self._known if address not in servers], now)
+        order += self._rng.sample(others, len(others))
         if self._last_good is not None and self._last_good not in order:
             order.append(self._last_good)
         return order

@@ -40,7 +40,7 @@ def read_placement(
     return Placement(
         hosts=None if servers is None else _host_list(servers, algorithm or ""),
         check_interval=check_interval,
-        avoid=None if avoid is None else tuple(_normalized(avoid)),
+        avoid=None if avoid is None else valid_addresses(avoid),
     )
 
 
@@ -53,8 +53,10 @@ def _host_list(servers: Sequence[str], algorithm: str) -> HostList:
     return HostList(parse_addresses(",".join(servers)), algorithm)
 
 
-def _normalized(addresses: Iterable[str]) -> Iterable[str]:
+def valid_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Those of some addresses that are any, as they stand in lists."""
+    valid = []
     for address in addresses:
-        # What is no address is in no list either.
         with suppress(InvalidAddress):
-            yield normalize_address(address)
+            valid.append(normalize_address(address))
+    return tuple(valid)

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from agent.packets import NO_SEQUENCE, answer_packet, request_packet
 from agent.pings import Pings
-from agent.placement import read_placement
+from agent.placement import read_placement, valid_addresses
 from agent.session_owner import Phase, SessionOwner
 from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.net.certificate_names import CertificateMismatch, check_server_name
@@ -342,7 +342,7 @@ class Session:
         if not answer.result and answer.retry_after is not None:
             if answer.avoid_ms_list:
                 self._placed(None, None, None, answer.avoid_ms_list)
-            self._owner.session_busy(self, answer.retry_after)
+            self._owner.session_busy(self, answer.retry_after, valid_addresses(answer.ms_list or ()))
             self.link.close("it is busy")
             return
         if not answer.result:

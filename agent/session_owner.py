@@ -65,8 +65,9 @@ class SessionOwner(Protocol):
     def leave_server(self, session: Session) -> None:
         """The server wants the agent to move to another one of its list."""
 
-    def session_busy(self, session: Session, seconds: int) -> None:
-        """The server has no room for this host now, and names the seconds after which to ask; session_over follows."""
+    def session_busy(self, session: Session, seconds: int, servers: Sequence[str]) -> None:
+        """The server has no room for this host now, and names the seconds after which to ask, and all the servers
+        that it knows; session_over follows."""
 
     def session_refused(self, session: Session, reason: str) -> None:
         """The server will not have this host; session_over follows."""

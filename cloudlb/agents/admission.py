@@ -148,7 +148,8 @@ class Admission:
 
     def _send_on(self, link: LinkProtocol, header: Header, why: str, seconds: int, avoid: tuple[str, ...]) -> None:
         """Tell an agent of ours to try other servers now, and this one later."""
-        busy = StartupAnswer(result=False, details=why, retry_after=seconds, avoid_ms_list=avoid)
+        servers = self._settings.current.servers
+        busy = StartupAnswer(result=False, details=why, retry_after=seconds, avoid_ms_list=avoid, ms_list=servers)
         link.send(self._response(header, -1, [busy]))
         link.close()
 

@@ -26,8 +26,10 @@ class StartupAnswer(Answer):
     retry_after: int | None = None
     """Ours, and for agents of ours only: a false result is then no refusal for good but "busy", and these are the
     seconds after which the agent is welcome to come again."""
-    avoid_ms_list: tuple[str, ...] = ()
+    avoid_ms_list: tuple[str, ...] | None = None
     """Ours, with ``retry_after``: servers that are not to be tried for now; one that takes no agents names itself."""
+    ms_list: tuple[str, ...] | None = None
+    """Ours, with ``retry_after``: all servers that there are for agents, for one whose own list is old."""
 
 
 @frozen(kw_only=True)

@@ -139,6 +139,19 @@ class HostsTests(SynchronousTestCase):
             self.assertTrue(least <= step.delay <= most, step)
             self.assertEqual(walk(hosts, 2), "bc")
 
+    def test_known(self) -> None:
+        """Servers that one without room has named come after those of the list, in any order, unless to be avoided."""
+        seen = set()
+        for seed in range(20):
+            hosts = Hosts(HostList(("a", "b")), random.Random(seed), base=5, bound=60, last_good="z")
+            self.assertEqual(walk(hosts, 1), "a")
+            hosts.know(["b", "d", "c", "e"])
+            hosts.avoid(["e"], 0)
+            self.assertEqual(walk(hosts, 2), "bz")
+            self.assertEqual(walk(hosts, 2), ".ab")
+            seen.add(walk(hosts, 3))
+        self.assertEqual({"cdz", "dcz"}, seen)
+
     def test_pauses_grow(self) -> None:
         """The upper end of the pauses doubles up to the bound."""
         highest = [0.0] * 12

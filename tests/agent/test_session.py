@@ -396,6 +396,18 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(world.on, "10.0.1.3")
         self.assertEqual(world.servers["10.0.1.2"].connections, [])
 
+    def test_old_list(self) -> None:
+        """An agent whose own servers take nobody comes to one that they name; what is no address does not matter."""
+        servers = ("?", "10.0.1.1", "10.0.1.2")
+        sent_on = StartupAnswer(result=False, retry_after=1, avoid_ms_list=("10.0.1.1",), ms_list=servers)
+        world = World(Path(self.mktemp()).parent, "10.0.1.1", "10.0.1.2")
+        world.servers["10.0.1.1"].script.startup_answer = sent_on
+        world.servers["10.0.1.1"].script.ready = None
+        world.agent("host=10.0.1.1@static")
+        self.assertIsNone(world.on)
+        world.advance(2.1)
+        self.assertEqual(world.on, "10.0.1.2")
+
     def test_sent_away(self) -> None:
         """A ShutdownCommand is answered and obeyed: the agent stays away."""
         self.world.agent()
