@@ -11,6 +11,7 @@ from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId
 from cloudlb.domain.server_state import ServerState
 from tests.simulation.traffic import Traffic
+from tests.support.lagging_executor import PATIENCE
 from tests.support.machine import Machine
 from tests.support.world import AgentProcess, Picture, ServerProcess, World
 
@@ -28,12 +29,15 @@ class Ownership:
     def __init__(self, world: World) -> None:
         self._world = world
         self._able_since: dict[Machine, float] = {}
+        self._lags: dict[Machine, tuple[float, float]] = {}
         self._doubted: dict[tuple[HostId, frozenset[Machine]], float] = {}
 
     def look(self) -> Iterator[str]:
         """Say who has been two for too long; called often."""
         now = self._world.clock.seconds()
         able = self._able(now)
+        for server in able:
+            self._lag(server, now)
         owners: defaultdict[HostId, list[ServerProcess]] = defaultdict(list)
         for server in able:
             for attache in server.service.directory:
@@ -44,11 +48,21 @@ class Ownership:
             if len(servers) > 1:
                 key = host_id, frozenset(server.machine for server in servers)
                 since = doubted[key] = self._doubted.get(key, now)
-                patience = BUS_LATENCY + LAGS * max(server.database_lag for server in servers)
-                if now - max(since, *(self._able_since[server.machine] for server in servers)) > patience:
+                patience = BUS_LATENCY + LAGS * max(self._lag(server, now) for server in servers)
+                # What was asked for just before the database came back still fails.
+                able_since = max(self._able_since[server.machine] for server in servers) + PATIENCE
+                if now - max(since, able_since) > patience:
                     names = ", ".join(server.address for server in servers)
                     yield f"host {host_id} is owned by {names}, and has been for {now - since:.1f} s"
         self._doubted = doubted
+
+    def _lag(self, server: ServerProcess, now: float) -> float:
+        """How slow its database was when the oldest work that may be under way was begun."""
+        slowest, until = self._lags.get(server.machine, (0.0, now))
+        if server.database_lag >= slowest or now > until:
+            slowest, until = server.database_lag, now + LAGS * server.database_lag
+        self._lags[server.machine] = slowest, until
+        return slowest
 
     def _able(self, now: float) -> list[ServerProcess]:
         """Servers that run and reach their database, and so should hear of others' sessions."""
@@ -73,7 +87,9 @@ def unsettled(world: World, traffic: Traffic) -> Iterator[str]:
     closed = {address for address in world.servers if states.get(address) is not ServerState.UP}
     for agent in world.agents.values():
         yield from misplaced(world, agent, picture, places, closed)
-        if agent.alive and agent.service.agent._journal.untold:
+        # An agent whose host was deleted stays away, and has nobody to tell.
+        row = picture.hosts.get(world.host_id(agent) or HostId(0))
+        if agent.alive and row is not None and row.removed is None and agent.service.agent._journal.untold:
             yield f"{agent.name} still tells of ends that were written long ago"
     yield from traffic.open()
     yield from undrained(world)

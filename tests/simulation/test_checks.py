@@ -16,6 +16,7 @@ from tests.simulation.checks import BUS_LATENCY, LAGS, Ownership, broken, leaks,
 from tests.simulation.plan import draw_plan
 from tests.simulation.trace import Trace
 from tests.simulation.traffic import Sent, Traffic
+from tests.support.lagging_executor import PATIENCE
 from tests.support.world import World, result_of
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -65,14 +66,14 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual([], list(ownership.look()))
         self.world.servers[B].service.directory._attaches[host_id] = attache
         self.assertEqual([], list(ownership.look()))
-        self.world.advance(BUS_LATENCY + LAGS * 0.001 - 0.1)
+        self.world.advance(PATIENCE + BUS_LATENCY + LAGS * 0.001 - 0.1)
         self.assertEqual([], list(ownership.look()))
         self.world.servers[B].lose_database(away=True)
         self.world.advance(1)
         self.assertEqual([], list(ownership.look()), "who has no database cannot know")
         self.world.servers[B].lose_database(away=False)
         self.assertEqual([], list(ownership.look()))
-        self.world.advance(2)
+        self.world.advance(PATIENCE + 2)
         [problem] = ownership.look()
         self.assertIn(f"owned by {A}, {B}", problem)
 
