@@ -24,6 +24,7 @@ from cloudlb.agents.direct_attache import THREADS, DirectAttache
 from cloudlb.agents.direct_hosts import DirectHosts
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
+from cloudlb.agents.door import Door
 from cloudlb.agents.flapping import Flapping
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.investigation import Investigators, Means
@@ -155,6 +156,7 @@ class Server(Service):
         self.concerns = Concerns(database, self.settings, self.directory, reactor)
         half_open = HalfOpen(reactor, config.max_half_open, config.max_half_open_per_address)
         self.refusals = Refusals(database, reactor, half_open)
+        self.door = Door(half_open)
         self.admission = Admission(
             self.settings,
             self.claims,
@@ -165,6 +167,7 @@ class Server(Service):
             self.hooks,
             self.concerns,
             self.refusals,
+            self.door,
             Room(reactor, half_open),
             Flapping(reactor, half_open),
             reactor,
@@ -208,7 +211,7 @@ class Server(Service):
             links=lambda: self.admission.links + self.direct_hosts.running,
             stop_process=stop,
         )
-        self.admission.elsewhere = self.draining.elsewhere
+        self.door.elsewhere, self.door.look = self.draining.elsewhere, self.membership.look
         self.bus.subscribe(SERVER_STATE, lambda _: self.membership.look())
         self.operations = Operations(database, self.bus, self.directory, self.hooks, reactor)
         self.registration = Registration(

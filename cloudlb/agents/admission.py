@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve
@@ -36,6 +37,7 @@ from cloudlb.agents.claims import Claim, Claims
 from cloudlb.agents.concerns import Concerns
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
+from cloudlb.agents.door import Door
 from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandError
 from cloudlb.agents.flapping import Flapping
 from cloudlb.agents.hooks import Hooks
@@ -89,6 +91,7 @@ class Admission:
         hooks: Hooks,
         concerns: Concerns,
         refusals: Refusals,
+        door: Door,
         room: Room,
         flapping: Flapping,
         clock: IReactorTime,
@@ -105,6 +108,7 @@ class Admission:
         self._hooks = hooks
         self._concerns = concerns
         self._refusals = refusals
+        self._door = door
         self._room = room
         self._flapping = flapping
         self._clock = clock
@@ -115,8 +119,6 @@ class Admission:
         self._sparse_log = SparseLog(clock, self.log)
         self.reported: Callable[[LinkAttache, Sequence[CommandInfo]], tuple[str, ...]] = lambda *_: ()
         """Takes what a ping tells of commands; says which of them the agent may forget."""
-        self.elsewhere: Callable[[], tuple[str, ...] | None] = lambda: None
-        """Servers to avoid, for agents that are to go to another one than this; None: this one takes agents."""
 
     def begin(self, link: LinkProtocol, header: Header, startups: Sequence[StartupCommand]) -> None:
         """Take over a link whose agent has introduced itself."""
@@ -127,12 +129,18 @@ class Admission:
             answer = StartupAnswer(result=False, details=introduction.reason)
             guid = startups[0].guid or ""
             self._refusals.refuse(link, self._response(header, -1, [answer]), guid, introduction.reason)
-        elif link.channel.is_cloudlb and (avoid := self.elsewhere()) is not None:
+        else:
+            self._door.knock(link, partial(self._knocked, link, header, introduction))
+
+    def _knocked(
+        self, link: LinkProtocol, header: Header, introduction: Introduction, avoid: tuple[str, ...] | None
+    ) -> None:
+        """Go on with an agent that fits, if this server takes any."""
+        if avoid is not None:
             self._sparse_log.info("{peer} is sent on: this server takes no agents", peer=link.peer_address)
             self._send_on(link, header, "the server takes no agents", RETRY_AFTER, avoid)
         else:
-            fits = introduction
-            self._flapping.admit(link, fits.facts.guid, lambda: self._enter(link, header, fits))
+            self._flapping.admit(link, introduction.facts.guid, lambda: self._enter(link, header, introduction))
 
     def _enter(self, link: LinkProtocol, header: Header, introduction: Introduction) -> None:
         """Find room for an agent that fits."""
@@ -183,6 +191,7 @@ class Admission:
     async def stop(self) -> None:
         """Drop every agent, and return when all of them are gone and no admission is under way."""
         end = self._clock.seconds() + STOP_TIMEOUT
+        self._door.stop()
         self._room.stop()
         self._flapping.stop()
         for attache in list(self._attaches):

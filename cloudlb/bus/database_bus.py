@@ -46,7 +46,7 @@ class DatabaseBus:
         self._store = store
         self._clock = clock
         self._told = told
-        self._subscribers: defaultdict[str, list[Callable[[Mapping[str, Any]], None]]] = defaultdict(list)
+        self._subscribers: defaultdict[str, list[Callable[[Mapping[str, Any]], object]]] = defaultdict(list)
         self._polls = Periodic(clock, "read the bus", lambda: Deferred.fromCoroutine(self._poll()))
         self._prunes = Periodic(clock, "prune the bus", lambda: Deferred.fromCoroutine(self._prune()))
         self._last = 0
@@ -56,7 +56,7 @@ class DatabaseBus:
         self._more = False
         self._outage = False
 
-    def subscribe(self, topic: str, receive: Callable[[Mapping[str, Any]], None]) -> None:
+    def subscribe(self, topic: str, receive: Callable[[Mapping[str, Any]], object]) -> None:
         """Have ``receive`` called with each payload of a topic; what it raises is logged and stops nobody else."""
         self._subscribers[topic].append(receive)
 

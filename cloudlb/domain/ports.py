@@ -294,6 +294,6 @@ class Store(Protocol):
 class Bus(Protocol):
     """Messages between servers, and within one, in the order of commits, each at least once."""
 
-    def subscribe(self, topic: str, receive: Callable[[Mapping[str, Any]], None]) -> None:
+    def subscribe(self, topic: str, receive: Callable[[Mapping[str, Any]], object]) -> None:
         """Have ``receive`` called with each payload of a topic; what it raises is logged and stops nobody else."""
         ...

@@ -57,7 +57,7 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_a_server_that_takes_no_agents(self) -> None:
         """Sends those of ours on, with the servers to avoid; CloudStack's would exit, and are admitted."""
-        self.fixture.server.admission.elsewhere = lambda: ("127.0.0.1", "127.0.0.3")
+        self.fixture.server.door.elsewhere = lambda: ("127.0.0.1", "127.0.0.3")
         ours = self.fixture.startup(1)
         ((_, answer),) = ours.take()
         assert isinstance(answer, StartupAnswer)
@@ -67,6 +67,26 @@ class AdmissionTests(SynchronousTestCase):
         theirs = self.fixture.startup(2, FakeLink(FakeChannel(is_cloudlb=False)))
         self.make_ready(theirs)
         self.assertIs(self.fixture.host(2).status, HostStatus.UP)
+
+    def test_a_server_that_takes_agents_again(self) -> None:
+        """Before it sends one on it looks whether it takes them meanwhile; one that has gone by then is forgotten."""
+        looks: list[Deferred[None]] = []
+
+        def look() -> Deferred[None]:
+            looks.append(Deferred())
+            return looks[-1]
+
+        door = self.fixture.server.door
+        door.elsewhere, door.look = lambda: ("127.0.0.1",), look
+        link, gone = self.fixture.startup(1), self.fixture.startup(2)
+        self.assertEqual((link.take(), gone.take()), ([], []))
+        gone.lose()
+        door.elsewhere = lambda: None
+        for each in looks:
+            each.callback(None)
+        self.make_ready(link)
+        self.assertIs(self.fixture.host(1).status, HostStatus.UP)
+        self.assertEqual(gone.take(), [])
 
     def test_an_agent_becomes_up(self) -> None:
         """StartupAnswer at once with host id 0, ReadyCommand with the real one, Up only when that is answered."""
