@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudlb.agents.departures import IDLE_WITHIN, LEAVES_WITHIN, RETURNS_WITHIN
+from cloudlb.agents.link_attache import LINGER
 from cloudlb.agents.moves import PAUSE, MoveEnd
 from cloudlb.domain.settings import MOVE_RATE
 from cloudlb.wire import (
@@ -49,6 +50,8 @@ class OursTests(MoveCase):
         self.assertFalse(sent.called)
         world.advance(2)
         self.assertEqual([type(answer) for answer in result_of(sent)], [CheckHealthAnswer])
+        # The server that it has left closes the link.
+        world.advance(LINGER)
         self.assertEqual(agent.sessions, 1)
         self.assert_stayed_up(world)
 
