@@ -38,12 +38,12 @@ class WorldHistory(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-def run_histories(machine: type[WorldHistory]) -> None:
+def run_histories(machine: type[WorldHistory], few: int = 15) -> None:
     """Try a few histories, or as many as CLOUDLB_HISTORIES says."""
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("CLOUDLB_HISTORIES", "15")),
+            max_examples=int(os.environ.get("CLOUDLB_HISTORIES", few)),
             stateful_step_count=16,
             deadline=None,
             # To make a failing history short takes minutes: worth it for who hunts, not for a run of all tests.

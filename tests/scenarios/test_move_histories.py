@@ -186,4 +186,4 @@ class MoveHistoryTests(SynchronousTestCase):
 
     def test_histories(self) -> None:
         """Hosts keep their place, and end Up on one server."""
-        run_histories(Moved)
+        run_histories(Moved, few=8)
