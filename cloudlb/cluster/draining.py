@@ -300,7 +300,7 @@ class Draining:
         if now >= self._told + PROGRESS_INTERVAL:
             self._told = now
             self.log.info("the server is being emptied: {progress}", progress=_shown(drain))
-        if possible and self._closed is None:
+        if possible:
             await self._emptying.ask(drain.algorithm)
         elif not possible:
             self._emptying.rest()
@@ -315,8 +315,10 @@ class Draining:
         if state is ServerState.UP:
             return DrainEnd.CANCELLED
         if self._closed is not None:
-            gone = not drain.left and not self._links()
-            return DrainEnd.FORCED if gone or now >= self._closed + CLOSES_WITHIN else None
+            # Those that have nowhere to go come back to this server.
+            if possible and not drain.left and not self._links():
+                return DrainEnd.FORCED
+            return DrainEnd.TIMED_OUT if now >= self._closed + CLOSES_WITHIN else None
         if self._tally.is_over(now) and not drain.jobs and not self._links():
             return DrainEnd.DONE
         if self._stopping and not possible:
@@ -324,7 +326,7 @@ class Draining:
             return DrainEnd.STOPPED
         if now < (drain.started or now) + drain.timeout:
             return None
-        if not drain.forced:
+        if not drain.forced or not possible:
             return DrainEnd.TIMED_OUT
         self._closed = now
         for attache in self._directory:

@@ -22,7 +22,7 @@ class DrainEnd(Enum):
     DONE = "done"
     """No agent was left, and no job."""
     TIMED_OUT = "timed out"
-    """Agents are left; ordered again, it goes on."""
+    """Agents are left, or have come back though they were disconnected; ordered again, it goes on."""
     FORCED = "forced"
     """Its time was over, and the agents that were left were disconnected."""
     CANCELLED = "cancelled"
@@ -48,7 +48,7 @@ class Drain:
     algorithm: Algorithm | None = None
     """Orders the lists by which the agents choose their new servers; None: the one in force."""
     forced: bool = False
-    """When its time is over, disconnect the agents that are left."""
+    """When its time is over, disconnect the agents that are left, if another server takes them."""
     timeout: float
     """Seconds that it has from its start."""
     started: float | None = None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+from cloudlb.cluster.draining import NOWHERE
+from cloudlb.cluster.emptying import Emptying
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.drains import DrainEnd
 from cloudlb.domain.server_state import ServerState
@@ -201,6 +204,21 @@ class TimeTests(DrainCase):
         self.assertNotEqual(self.stuck.server, self.first.address)
         self.assert_well()
 
+    def test_forced_when_the_others_go(self) -> None:
+        """Who was disconnected comes back: the server does not count as empty."""
+        self.drain_with_one_that_stays(forced=True)
+        self.world.advance(55)
+        close = self.first.service.disconnection.close
+
+        def close_and_have_nowhere(*arguments: Any) -> None:
+            close(*arguments)
+            self.patch(Emptying, "possible", False)
+
+        self.patch(self.first.service.disconnection, "close", close_and_have_nowhere)
+        drain = self.advance_until_ended(self.first, limit=40)
+        self.assertEqual((drain.end, drain.note), (DrainEnd.TIMED_OUT, NOWHERE))
+        self.assertIs(self.state(self.first), ServerState.PREPARING_FOR_MAINTENANCE)
+
 
 class NowhereTests(DrainCase):
     """No other server that takes agents."""
@@ -213,7 +231,7 @@ class NowhereTests(DrainCase):
         world.kill_server(self.second)
         world.advance(20)
         drain = self.drain(self.first)
-        self.assertEqual((drain.end, drain.note), (None, "no other server of `host` takes agents"))
+        self.assertEqual((drain.end, drain.note), (None, NOWHERE))
         self.assertEqual(len(world.spread()[self.first.address]), 4)
         self.assertTrue(all(agent.server == self.first.address for agent in world.agents.values()))
         world.restart_server(self.second)
@@ -221,6 +239,21 @@ class NowhereTests(DrainCase):
         self.assertEqual((drain.end, drain.note), (DrainEnd.DONE, None))
         self.assertEqual(len(world.spread()[self.second.address]), 4)
         self.assert_well()
+
+    def test_forced(self) -> None:
+        """Nobody is disconnected, and the server does not count as empty."""
+        world = self.build(servers=2, agents=4)
+        world.change_setting(MAINTENANCE_TIMEOUT, "1")
+        world.change_setting("indirect.agent.lb.move.rate", "1")
+        self.order("prepare_for_maintenance", self.first, forced=True)
+        world.kill_server(self.second)
+        world.advance(40)
+        self.mark = self.last_event()
+        drain = self.advance_until_ended(self.first, limit=65)
+        self.assertEqual((drain.end, drain.left, drain.note), (DrainEnd.TIMED_OUT, 4, NOWHERE))
+        world.advance(20)
+        self.assertIs(self.state(self.first), ServerState.PREPARING_FOR_MAINTENANCE)
+        self.assertEqual(self.transitions(), [])
 
     def test_the_other_hiccups(self) -> None:
         """A shutdown that was ordered throws nobody off: it waits, and goes on when the other server is back."""
@@ -230,7 +263,7 @@ class NowhereTests(DrainCase):
         world.freeze(self.second)
         world.advance(15)
         drain = self.drain(self.first)
-        self.assertEqual((drain.end, drain.note), (None, "no other server of `host` takes agents"))
+        self.assertEqual((drain.end, drain.note), (None, NOWHERE))
         self.assertTrue(self.first.alive)
         world.thaw(self.second)
         self.assertIs(self.advance_until_ended(self.first, limit=30).end, DrainEnd.DONE)
@@ -247,7 +280,7 @@ class NowhereTests(DrainCase):
         self.order("trigger_shutdown", self.first)
         world.kill_server(self.second)
         drain = self.advance_until_ended(self.first, limit=65)
-        self.assertEqual((drain.end, drain.note), (DrainEnd.TIMED_OUT, "no other server of `host` takes agents"))
+        self.assertEqual((drain.end, drain.note), (DrainEnd.TIMED_OUT, NOWHERE))
         world.advance(30)
         self.assertTrue(self.first.alive)
         self.assertIs(self.state(self.first), ServerState.SHUTTING_DOWN)
