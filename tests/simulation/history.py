@@ -168,13 +168,13 @@ class History:
             since = self.world.clock.seconds() - end
             if rested and not found:
                 break
-            if not found:
-                self._settled = since
-            elif rested or since > BOUND:
-                found = list(islice(unsettled(self.world, self.traffic), SHOWN))
-                said = "had come to rest, and did not stay" if rested else f"has not come to rest in {BOUND:.0f} s"
-                self._problems += [f"the cluster {said}: {problem}" for problem in found]
+            # Agents may begin to move when the band was left for long enough.
             rested = not found
+            if rested:
+                self._settled = since
+            elif since > BOUND:
+                found = list(islice(unsettled(self.world, self.traffic), SHOWN))
+                self._problems += [f"the cluster has not come to rest in {BOUND:.0f} s: {each}" for each in found]
         self._problems += broken(self.world, self.traffic)
         self._problems += leaks(self.world)
 
