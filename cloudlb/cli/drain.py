@@ -12,9 +12,10 @@ import click
 
 from cloudlb.cli.client import Client, Row, Unreachable, api_options
 from cloudlb.cli.drain_progress import progress, summary
-from cloudlb.cli.jobs import FIRST_PAUSE, INTERRUPTED, LAST_PAUSE, PATIENCE
+from cloudlb.cli.jobs import FIRST_PAUSE, INTERRUPTED, LAST_PAUSE, PATIENCE, lookup
 from cloudlb.cli.servers import find_server
 from cloudlb.cli.tables import print_json, print_table, printable
+from cloudlb.domain.settings import MAINTENANCE_TIMEOUT
 
 EXIT_STATUS: Mapping[str, int] = {"done": 0, "forced": 0, "timed out": 3, "cancelled": 4, "stopped": 5}
 """By how the drain ended. 1 is for an order that was not taken, 2 for wrong usage."""
@@ -79,12 +80,15 @@ def undrain(name: str, no_rebalance: bool, config: Path | None, as_json: bool) -
         print_json([answer])
     else:
         click.echo(f"{printable(answer['managementservername'])}: {answer['state']}")
+        if (job := answer.get("rebalancejobid")) is not None:
+            click.echo(f"Agents are moved back to it by job {job}; see how it ends with: {lookup(job)}")
 
 
 def _order(client: Client, server: Row, algorithm: str | None, forced: bool, shutdown: bool) -> Row:
     """Give the order, unless it was given and is under way, or carried out; how the server is then."""
     before = server.get("drain", {})
-    same = (before.get("algorithm"), before.get("forced")) == (algorithm, forced) and "end" not in before
+    ordered = before.get("algorithm"), before.get("forced"), before.get("timeout")
+    same = ordered == (algorithm, forced, _timeout(client)) and "end" not in before
     if server["state"] == ("ShuttingDown" if shutdown else "PreparingForMaintenance") and same:
         click.echo(f"{printable(server['name'])} is being emptied already.", err=True)
         return _look(client, server["id"])
@@ -95,6 +99,11 @@ def _order(client: Client, server: Row, algorithm: str | None, forced: bool, shu
         command, managementserverid=server["id"], algorithm=algorithm, forced="true" if forced else None
     )[command.lower()]
     return order
+
+
+def _timeout(client: Client) -> int:
+    """Seconds that a drain has which is ordered now."""
+    return 60 * int(client.list("listConfigurations", name=MAINTENANCE_TIMEOUT)[0]["value"])
 
 
 def _look(client: Client, server_id: str) -> Row:

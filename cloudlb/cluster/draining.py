@@ -173,7 +173,7 @@ class Draining:
     async def _give_up(self, ordered: Drain) -> None:
         """Say of a drain that is not over that it was ended by the stop."""
         drain = self._drain
-        if drain is not None and drain.number == ordered.number:
+        if drain is not None and drain.number >= ordered.number:
             work = self._write(_ended(drain, DrainEnd.STOPPED, self._clock.seconds()))
             try:
                 await Deferred.fromCoroutine(work).addTimeout(ORDER_TIMEOUT, self._clock)
@@ -264,7 +264,7 @@ class Draining:
         if self._drain is not None:
             self._drain = None
             self._emptying.rest()
-        if drain is not None and drain.number == self._awaited:
+        if drain is not None and 0 < self._awaited <= drain.number:
             self.hurry()
         if state is ServerState.SHUTTING_DOWN:
             # Agents that have nowhere to go keep it alive, also when its time is over.

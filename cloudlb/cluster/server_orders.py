@@ -18,7 +18,7 @@ from cloudlb.cluster.membership import SERVER_STATE
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.models import Server, ServerId
+from cloudlb.domain.models import Job, Server, ServerId
 from cloudlb.domain.ports import NotFound, Store, Transaction
 from cloudlb.domain.server_state import SERVER_TABLE, ServerEvent, ServerState
 from cloudlb.domain.settings import HOST
@@ -30,7 +30,7 @@ HELD = (HostStatus.CONNECTING, HostStatus.UP, HostStatus.REBALANCING)
 class Rebalancing(Protocol):
     """Evens out who is where; Rebalancer of :mod:`.rebalancer`."""
 
-    def request(self, account_id: int) -> Awaitable[object]: ...
+    def request(self, account_id: int) -> Awaitable[Job]: ...
 
 
 @frozen(kw_only=True)
@@ -110,7 +110,7 @@ class ServerOrders:
     ) -> None:
         """Have a server emptied; it stays in maintenance until that is cancelled, also when it is started again.
 
-        Ordered again when its time was over, or with another algorithm or ``forced``, it goes on with a new time.
+        Ordered again when its time was over, or with another algorithm, ``forced`` or time-out, it goes on with a new time.
 
         Args:
             algorithm: orders the lists by which its agents choose their new servers; None: the one in force.
@@ -118,11 +118,16 @@ class ServerOrders:
         """
         await self._empty(server_id, account_id, _PREPARE_FOR_MAINTENANCE, algorithm, forced)
 
-    async def cancel_maintenance(self, server_id: ServerId, account_id: int, *, rebalance: bool = True) -> None:
-        """Use a server again, also while it is being emptied, and have agents moved back to it unless told not to."""
+    async def cancel_maintenance(self, server_id: ServerId, account_id: int, *, rebalance: bool = True) -> Job | None:
+        """Use a server again, also while it is being emptied, and have agents moved back to it unless told not to.
+
+        Returns:
+            The job that moves them.
+        """
         await self._cancel(server_id, account_id, _CANCEL_MAINTENANCE)
         if rebalance and self.rebalancer is not None:
-            await self.rebalancer.request(account_id)
+            return await self.rebalancer.request(account_id)
+        return None
 
     async def prepare_for_shutdown(
         self, server_id: ServerId, account_id: int, *, algorithm: Algorithm | None = None, forced: bool = False
@@ -245,8 +250,8 @@ def _check_possible(server: Server, order: _Order) -> None:
 def _check_goes_on(server: Server, before: Drain | None, wanted: Drain) -> None:
     """Raise NotPossible if exactly this is under way."""
     if before is not None and before.ended is None:
-        ordered = before.algorithm, before.forced
-        if ordered == (wanted.algorithm, wanted.forced):
+        ordered = before.algorithm, before.forced, before.timeout
+        if ordered == (wanted.algorithm, wanted.forced, wanted.timeout):
             raise NotPossible(
                 f"{_name(server)} is {server.recorded.value} already; readyForShutdown tells how far it is"
             )

@@ -144,6 +144,14 @@ class DrainTests(ServerCommandTestCase):
             result = await self.run_command("drain", "beta", "--no-wait", *options)
             self.assertEqual((0, number), (result.exit_code, (await self.drain()).number), result.output)
 
+    async def test_again_with_another_time(self) -> None:
+        """It is ordered anew when the setting has changed."""
+        await self.run_command("drain", "beta", "--forced", "--no-wait")
+        await self.database.run(lambda txn: txn.settings.set("management.server.maintenance.timeout", "1", None))
+        await self.run_command("drain", "beta", "--forced", "--no-wait")
+        drain = await self.drain()
+        self.assertEqual((2, 60.0), (drain.number, drain.timeout))
+
     async def test_in_maintenance(self) -> None:
         """There is nothing left to be done."""
         for event in (ServerEvent.PREPARE_FOR_MAINTENANCE, ServerEvent.DRAINED):
@@ -205,6 +213,12 @@ class UndrainTests(ServerCommandTestCase):
             await self.database.run(lambda txn, event=event: txn.servers.change_state(BETA, event))  # type: ignore[misc]
             result = await self.run_command("undrain", "beta", "--no-rebalance")
             self.assertEqual((0, "beta: Up\n"), (result.exit_code, result.stdout))
+
+    async def test_agents_are_moved_back(self) -> None:
+        """It says so, and by which job."""
+        await self.database.run(lambda txn: txn.servers.change_state(BETA, ServerEvent.PREPARE_FOR_MAINTENANCE))
+        result = await self.run_command("undrain", "beta")
+        self.assertRegex(result.stdout, r"\Abeta: Up\nAgents are moved back to it by job [-0-9a-f]{36}; see how .* jobid=")
 
 
 class ServersTests(ServerCommandTestCase):

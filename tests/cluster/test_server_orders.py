@@ -266,6 +266,14 @@ class AgainTests(OrdersTestCase):
         self.assertEqual(self.drain(), Drain(server_id=ALPHA, number=2, forced=True, timeout=120.0))
         self.assertIs(self.server().state, S.PREPARING_FOR_MAINTENANCE)
 
+    def test_with_another_time(self) -> None:
+        """It goes on with the setting in force now, so a drain can be shortened."""
+        self.wait(self.orders.prepare_for_maintenance(ALPHA, ADMIN, forced=True))
+        self.stored(lambda txn: txn.settings.set("management.server.maintenance.timeout", "1", None))
+        self.wait(self.orders.prepare_for_maintenance(ALPHA, ADMIN, forced=True))
+        self.assertEqual(self.drain(), Drain(server_id=ALPHA, number=2, forced=True, timeout=60.0))
+        self.refused(self.orders.prepare_for_maintenance(ALPHA, ADMIN, forced=True))
+
     def test_after_its_time_was_over(self) -> None:
         """It goes on, with the time of the setting in force; so for a shutdown that was triggered."""
         for order, state in (
