@@ -93,7 +93,8 @@ def _order(client: Client, server: Row, algorithm: str | None, forced: bool, shu
         click.echo(f"{printable(server['name'])} is being emptied already.", err=True)
         return _look(client, server["id"])
     if server["state"] == "Maintenance" and not shutdown:
-        return _look(client, server["id"])
+        # What counts is who is there now, and not how an earlier drain has ended.
+        return {key: value for key, value in _look(client, server["id"]).items() if key != "drain"}
     command = "triggerShutdown" if shutdown else "prepareForMaintenance"
     order: Row = client.call(
         command, managementserverid=server["id"], algorithm=algorithm, forced="true" if forced else None
@@ -153,11 +154,11 @@ def _is_over(state: Row, shutdown: bool) -> bool:
 
 
 def _end(state: Row) -> str:
-    """How the drain ended; one that has no end died with its server."""
-    if state["state"] == "Maintenance":
-        return "done"
-    end: str = state.get("drain", {}).get("end", "stopped")
-    return end
+    """How the drain ended; one that has no end died with its server, and one that has left agents was not carried out."""
+    if "drain" not in state:
+        return "timed out" if state["agentscount"] else "done"
+    end: str = state["drain"].get("end", "stopped")
+    return "timed out" if end in ("done", "forced") and state["drain"]["left"] else end
 
 
 def _print(state: Row) -> None:

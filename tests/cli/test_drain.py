@@ -131,6 +131,23 @@ class DrainTests(ServerCommandTestCase):
             (5, "beta: Down; 1 of 3 agents moved, 2 left, then the server died\n"), (result.exit_code, result.stdout)
         )
 
+    async def test_forced_and_not_empty(self) -> None:
+        """Status 3, whatever the server's state is."""
+        running = self.run_command("drain", "beta", "--forced")
+        await self.write(ServerEvent.DRAINED, total=3, moved=2, left=1, ended=1004.0, end=DrainEnd.FORCED)
+        self.assertEqual(3, (await running).exit_code)
+
+    async def test_server_that_starts_again(self) -> None:
+        """Is in Maintenance, but its drain was not carried out; asked again, it is empty."""
+        running = self.run_command("drain", "beta")
+        await self.write(ServerEvent.DRAINED, total=4, ended=1004.0, end=DrainEnd.STOPPED)
+        result = await running
+        self.assertEqual(
+            (5, "beta: Maintenance; 0 of 4 agents moved, 0 left, stopped\n"), (result.exit_code, result.stdout)
+        )
+        result = await self.run_command("drain", "beta")
+        self.assertEqual((0, "beta: Maintenance; 0 agents\n"), (result.exit_code, result.stdout))
+
     async def test_again(self) -> None:
         """While it is under way it is watched; with other options, and after its time, it is ordered anew."""
         await self.run_command("drain", "beta", "--no-wait")
