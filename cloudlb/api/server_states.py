@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 
@@ -19,13 +19,15 @@ from cloudlb.domain.models import ServerId
 from cloudlb.domain.ports import NotFound, Transaction
 from cloudlb.domain.server_state import ServerState
 
+T = TypeVar("T")
+
 _MAINTENANCE = frozenset({ServerState.PREPARING_FOR_MAINTENANCE, ServerState.MAINTENANCE})
 _SHUTDOWN = frozenset({ServerState.PREPARING_FOR_SHUTDOWN, ServerState.READY_TO_SHUTDOWN, ServerState.SHUTTING_DOWN})
 
 
 @frozen(kw_only=True)
 class MaintenanceAnswer:
-    """How far a server is; all but ``managementservername`` and ``drain`` is CloudStack's."""
+    """How far a server is; all but ``managementservername``, ``drain`` and ``rebalancejobid`` is CloudStack's."""
 
     managementserverid: str | None = shown("The id of the management server")
     managementservername: str | None = shown("the name of the management server")
@@ -37,6 +39,7 @@ class MaintenanceAnswer:
     agentscount: Long | None = shown("The number of host agents this management server is responsible for")
     agents: list[str] | None = shown("The host agents this management server is responsible for")
     drain: dict[str, Any] | None = shown("its latest emptying: total, moved, left, failed, eta and more")
+    rebalancejobid: str | None = shown("the job that moves hosts back to it, after cancelMaintenance")
 
 
 @frozen(kw_only=True)
@@ -105,14 +108,16 @@ def _emptying(name: str, description: str, order: Callable[[ServerOrders], Any])
 
 
 async def _cancel_maintenance(call: Call, arguments: CancelMaintenance) -> Body:
-    return await _obey(
+    job = await _follow(
         call,
-        "cancelMaintenance",
+        "managementserverid",
         arguments.managementserverid,
         lambda server_id: call.context.server_orders.cancel_maintenance(
             server_id, call.account.id, rebalance=arguments.rebalance is not False
         ),
     )
+    job_id = None if job is None else job.uuid
+    return await call.store.read(lambda txn: _show(txn, "cancelMaintenance", arguments.managementserverid, job_id))
 
 
 async def _cancel_shutdown(call: Call, arguments: WhichServer) -> Body:
@@ -142,11 +147,11 @@ async def _obey(call: Call, name: str, key: Key, order: Callable[[ServerId], Awa
     return await call.store.read(lambda txn: _show(txn, name, key))
 
 
-async def _follow(call: Call, parameter: str, key: Key, order: Callable[[ServerId], Awaitable[None]]) -> None:
+async def _follow(call: Call, parameter: str, key: Key, order: Callable[[ServerId], Awaitable[T]]) -> T:
     """Give an order, with the API's words for what stands in its way."""
     server = await call.store.read(lambda txn: find_server(txn, key, parameter))
     try:
-        await order(server.id)
+        return await order(server.id)
     except NotFound as error:
         raise unknown_entity(parameter, key) from error
     except NotPossible as error:
@@ -163,7 +168,7 @@ def _algorithm(name: str | None) -> Algorithm | None:
         raise invalid_parameter("algorithm", f"{name!r} is none of {known}") from error
 
 
-def _show(txn: Transaction, name: str, key: Key) -> Body:
+def _show(txn: Transaction, name: str, key: Key, rebalance_job: str | None = None) -> Body:
     server = find_server(txn, key)
     jobs = pending_jobs(txn).get(server.id, 0)
     agents = [host.uuid for host in txn.hosts.on_server(server.id, HELD)]
@@ -180,6 +185,7 @@ def _show(txn: Transaction, name: str, key: Key) -> Body:
             agentscount=Long(len(agents)),
             agents=agents,
             drain=show_drain(txn, txn.drains.get(server.id)),
+            rebalancejobid=rebalance_job,
         ),
     )
 

@@ -42,7 +42,6 @@ def wait_for_job(
     Raises:
         JobFailed: the job has failed.
     """
-    lookup = f"cs queryAsyncJobResult jobid={job}"
     began = told = heard = time.monotonic()
     pause = FIRST_PAUSE
     try:
@@ -56,7 +55,7 @@ def wait_for_job(
             except Unreachable as error:
                 if now - heard > PATIENCE:
                     raise click.ClickException(
-                        f"{error.message}. The job goes on; ask another server: {lookup}"
+                        f"{error.message}. The job goes on; ask another server: {lookup(job)}"
                     ) from error
             else:
                 heard = time.monotonic()
@@ -67,8 +66,13 @@ def wait_for_job(
             time.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE)
     except KeyboardInterrupt:
-        click.echo(f"The job goes on; see how it ends with: {lookup}", err=True)
+        click.echo(f"The job goes on; see how it ends with: {lookup(job)}", err=True)
         sys.exit(INTERRUPTED)
+
+
+def lookup(job: str) -> str:
+    """The command that shows how far a job is, or how it has ended."""
+    return f"cs queryAsyncJobResult jobid={job}"
 
 
 def _result(state: Row) -> Row:

@@ -72,6 +72,7 @@ class ListeningTestCase(TestCase):
             membership=membership,
             clock=clock,
         )
+        context.server_orders.rebalancer = rebalancer
         await database.run(lambda txn: txn.accounts.add(username="admin", api_key=API_KEY, secret_key=SECRET))
         factory = WrappingFactory(api_site(context))
         port = clock.listenTCP(0, factory, interface="127.0.0.1")

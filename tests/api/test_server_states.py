@@ -286,6 +286,16 @@ class ElsewhereTests(ServerStateTestCase):
 class DrainTests(ServerStateTestCase):
     """A drain that never began."""
 
+    def test_hosts_are_moved_back(self) -> None:
+        """By a job that the answer names, unless the caller wants none."""
+        for rebalance in ("true", "false"):
+            self.ask("prepareForMaintenance")
+            answer = self.ask("cancelMaintenance", rebalance=rebalance)
+            self.assertEqual(rebalance == "true", "rebalancejobid" in answer)
+            if rebalance == "true":
+                job = self.call("queryAsyncJobResult", jobid=answer["rebalancejobid"])
+                self.assertEqual("rebalanceAgents", job["cmd"])
+
     def test_cancelled(self) -> None:
         """Has an end, and no beginning."""
         self.ask("prepareForMaintenance")

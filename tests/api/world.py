@@ -135,6 +135,7 @@ class ApiTestCase(SynchronousTestCase):
             membership=self.membership,
             clock=self.clock,
         )
+        self.context.server_orders.rebalancer = self.rebalancer
         self.site = api_site(self.context)
 
         async def start() -> None:

@@ -235,7 +235,9 @@ class UndrainTests(ServerCommandTestCase):
         """It says so, and by which job."""
         await self.database.run(lambda txn: txn.servers.change_state(BETA, ServerEvent.PREPARE_FOR_MAINTENANCE))
         result = await self.run_command("undrain", "beta")
-        self.assertRegex(result.stdout, r"\Abeta: Up\nAgents are moved back to it by job [-0-9a-f]{36}; see how .* jobid=")
+        self.assertRegex(
+            result.stdout, r"\Abeta: Up\nAgents are moved back to it by job [-0-9a-f]{36}; see how .* jobid="
+        )
 
 
 class ServersTests(ServerCommandTestCase):
