@@ -154,7 +154,7 @@ def _is_over(state: Row, shutdown: bool) -> bool:
 
 
 def _end(state: Row) -> str:
-    """How the drain ended; one that has no end died with its server, and one that has left agents was not carried out."""
+    """How the drain ended: one that has no end died with its server; one that has left agents is not done, either."""
     if "drain" not in state:
         return "timed out" if state["agentscount"] else "done"
     end: str = state["drain"].get("end", "stopped")

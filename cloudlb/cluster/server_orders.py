@@ -110,7 +110,8 @@ class ServerOrders:
     ) -> None:
         """Have a server emptied; it stays in maintenance until that is cancelled, also when it is started again.
 
-        Ordered again when its time was over, or with another algorithm, ``forced`` or time-out, it goes on with a new time.
+        Ordered again when its time was over, or with another algorithm, ``forced`` or time-out, it goes on with a new
+        time.
 
         Args:
             algorithm: orders the lists by which its agents choose their new servers; None: the one in force.
