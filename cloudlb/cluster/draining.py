@@ -241,7 +241,7 @@ class Draining:
         found = await self._find()
         if not self._running:
             return
-        self._tally.learn(self._membership.own.id, found.missing)
+        self._tally.learn(self._membership.own.id, found.missing, now)
         drain = found.drain
         if drain is not None and drain.ended is None:
             await self._carry_on(drain, found, now)

@@ -93,6 +93,8 @@ class Tally:
 
     def __init__(self) -> None:
         self._guests: dict[HostId, _Guest] = {}
+        self._arrived = 0.0
+        """When one arrived last."""
 
     @property
     def missing(self) -> list[HostId]:
@@ -107,7 +109,7 @@ class Tally:
         for host, uuid in here.items():
             self._guests[host] = _Guest(uuid)
 
-    def learn(self, own: ServerId, found: Mapping[HostId, Whereabouts]) -> None:
+    def learn(self, own: ServerId, found: Mapping[HostId, Whereabouts], now: float) -> None:
         """Take what the rows of the missing ones say; one that has no row, or was deleted, counts no more."""
         for host in self.missing:
             where = found.get(host)
@@ -115,7 +117,9 @@ class Tally:
                 del self._guests[host]
                 continue
             self._guests[host].status = where.status
-            self._guests[host].arrived = where.status is HostStatus.UP and where.server_id != own
+            if where.status is HostStatus.UP and where.server_id != own:
+                self._guests[host].arrived = True
+                self._arrived = now
 
     def is_over(self, now: float) -> bool:
         """Whether none is here, and none is on its way any more."""
@@ -143,8 +147,8 @@ class Tally:
             if guest.gone is not None and not guest.arrived and guest.gone <= now - ARRIVES_WITHIN
         }
         failed = {**lost, **{uuid: stayed[uuid] for uuid in left if uuid in stayed}}
-        elapsed = now - (drain.started or now)
-        # At the pace so far; nobody knows when those that stay will go.
+        # At the pace of those that have arrived; nobody knows when those that stay will go.
+        elapsed = self._arrived - (drain.started or now)
         to_come = len(guests) - moved - len(failed)
         return evolve(
             drain,

@@ -29,9 +29,9 @@ class TallyTests(SynchronousTestCase):
         """How far it is."""
         return self.tally.counted(self.drain, jobs=0, stayed=stayed or {}, note=None, now=now)
 
-    def learn(self, number: int, status: HostStatus, server: ServerId | None) -> None:
+    def learn(self, number: int, status: HostStatus, server: ServerId | None, now: float = 12.0) -> None:
         """Read a host's row."""
-        self.tally.learn(OWN, {HostId(number): Whereabouts(status, server)})
+        self.tally.learn(OWN, {HostId(number): Whereabouts(status, server)}, now)
 
     def test_at_the_start(self) -> None:
         """All are left, and nobody is missed."""
@@ -69,6 +69,7 @@ class TallyTests(SynchronousTestCase):
                 HostId(2): UP_ELSEWHERE,
                 HostId(3): Whereabouts(HostStatus.DISCONNECTED, OWN),
             },
+            11.0,
         )
         self.assertFalse(self.tally.is_over(10.9 + ARRIVES_WITHIN))
         self.assertEqual(self.counted(12.0).failed, {})
@@ -84,15 +85,21 @@ class TallyTests(SynchronousTestCase):
     def test_deleted(self) -> None:
         """A host that was deleted meanwhile, or has no row, does not count."""
         self.tally.look(_uuids(3), 11.0)
-        self.tally.learn(OWN, {HostId(1): Whereabouts(HostStatus.REMOVED, OWN)})
+        self.tally.learn(OWN, {HostId(1): Whereabouts(HostStatus.REMOVED, OWN)}, 12.0)
         self.assertEqual(self.counted(12.0).total, 1)
 
     def test_stayed(self) -> None:
         """Why, as long as it is here; the estimate leaves it out."""
         self.tally.look(_uuids(3), 11.0)
-        self.tally.learn(OWN, {HostId(1): UP_ELSEWHERE, HostId(2): UP_ELSEWHERE})
+        self.tally.learn(OWN, {HostId(1): UP_ELSEWHERE, HostId(2): UP_ELSEWHERE}, 12.0)
         counted = self.counted(14.0, {"uuid-3": "it stays", "uuid-2": "it stayed once"})
         self.assertEqual((counted.left, counted.failed, counted.eta), (1, {"uuid-3": "it stays"}, None))
+
+    def test_stuck(self) -> None:
+        """The estimate does not grow while one is waited for of which nobody knows yet that it stays."""
+        self.tally.look(_uuids(3), 11.0)
+        self.tally.learn(OWN, {HostId(1): UP_ELSEWHERE, HostId(2): UP_ELSEWHERE}, 12.0)
+        self.assertEqual([self.counted(now).eta for now in (12.0, 40.0, 400.0)], [1.0, 1.0, 1.0])
 
     def test_many_that_fail(self) -> None:
         """Not all of them are named."""
