@@ -131,6 +131,13 @@ class DocumentationTests(SynchronousTestCase):
             for option in setting.options:
                 self.assertIn(f"`{option}`", section)
 
+    def test_servers_that_are_taken_away_are_stopped(self) -> None:
+        """Units start again what has ended by itself, also one that is disabled: only a stop keeps it down."""
+        for name in ("docs/upgrade.md", "docs/operations.md"):
+            text = (ROOT / name).read_text()
+            self.assertIn("systemctl disable --now cloudlb-mgmt", text, name)
+            self.assertNotRegex(text, r"systemctl disable (?!--now)", name)
+
     def test_links_lead_somewhere(self) -> None:
         """A relative link of a page names a file of the checkout."""
         for page in self.pages:
