@@ -78,6 +78,8 @@ class Moves:
         self._moves: dict[HostId, Move] = {}
         self._queue: deque[Move] = deque()
         self._next = 0.0
+        self._departed: deque[float] = deque()
+        """When the last ones were sent, as many as may be in a second."""
         self._timer: IDelayedCall | None = None
         self._stayed: WeakKeyDictionary[Attache, tuple[str, float]] = WeakKeyDictionary()
         """Where it was to go, and when it may be asked again."""
@@ -227,8 +229,18 @@ class Moves:
         while self._queue and self._next <= now:
             move = self._queue.popleft()
             if move.end is None and self._begin(move):
-                self._next += self._rng.uniform(1, 1 + JITTER) / self._settings.current.move_rate
+                self._departed_at(now)
         self._arm()
+
+    def _departed_at(self, now: float) -> None:
+        """Say when the next one may go: also where others make up for lost time, no second has more than the rate."""
+        rate = self._settings.current.move_rate
+        self._next += self._rng.uniform(1, 1 + JITTER) / rate
+        self._departed.append(now)
+        while len(self._departed) > rate:
+            self._departed.popleft()
+        if len(self._departed) == rate:
+            self._next = max(self._next, self._departed[0] + 1)
 
     def _begin(self, move: Move) -> bool:
         """Send a host away, if there is somewhere to go and it has not just stayed; whether it was sent."""
