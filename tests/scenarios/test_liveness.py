@@ -137,11 +137,12 @@ class LivenessTests(WorldCase):
             (World.kill_agent, [("AgentDisconnected", "Disconnected"), ("HostDown", "Down")]),
         ):
             world = self.liveness_world(Verdict.DOWN)
+            world.change_setting(ALERT_WAIT, "60")
             agent = world.agents[2]
             fault(world, agent)
             world.advance(TIMEOUT + 3)
             self.assertEqual(self.story(world, agent), story)
-            world.advance(2000)
+            world.advance(150)
             self.assertEqual(self.story(world, agent), story)
             self.assert_on_record(world)
 
