@@ -121,6 +121,16 @@ def free_port(addresses: tuple[str, ...]) -> int:
     raise PortInUse("no free port was found")
 
 
+def expect_one_process(cluster: LocalCluster) -> None:
+    """Have the servers bear with agents that do not have a machine each, but an address and a process for all.
+
+    The process may take many seconds for the handshakes of thousands.
+    """
+    for path in cluster.inventory.server_files.values():
+        with path.open("a", encoding="utf-8") as file:
+            file.write("agent.max.half.open.per.address=4096\nagent.ssl.handshake.timeout=60\n")
+
+
 def start_servers(cluster: LocalCluster) -> None:
     """Start every server and wait until all of them listen."""
     for server in cluster.servers.values():

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from agent.hosts import SETTLED_SECONDS
-from bench.cluster import Row, Usage, deployment, links, rows, start_servers
+from bench.cluster import Row, Usage, deployment, expect_one_process, links, rows, start_servers
 from bench.figures import distribution
 from bench.postgres import add_database, database
 from bench.real_agents import TimedOut, is_on, running_agents, settle
@@ -68,16 +68,6 @@ def check_once(cluster: LocalCluster, before: Rows, moved: set[str]) -> list[str
     if disturbed := [name for name, row in before.items() if name not in moved and after[name] != row]:
         faults.append(f"{len(disturbed)} of the other agents were disturbed")
     return faults
-
-
-def expect_one_process(cluster: LocalCluster) -> None:
-    """Have the servers bear with agents that do not have a machine each, but an address and a process for all.
-
-    The process may take many seconds for the handshakes of thousands.
-    """
-    for path in cluster.inventory.server_files.values():
-        with path.open("a", encoding="utf-8") as file:
-            file.write("agent.max.half.open.per.address=4096\nagent.ssl.handshake.timeout=60\n")
 
 
 def check_spread(after: Rows, survivors: int) -> list[str]:

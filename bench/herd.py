@@ -20,7 +20,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
 
-from bench.cluster import Usage, deployment, start_servers
+from bench.cluster import Usage, deployment, expect_one_process, start_servers
 from bench.figures import percentile
 from bench.fleet import FleetAgent, all_up, connect_all, load_fleet
 from bench.newcomers import DONE, READY
@@ -116,6 +116,7 @@ async def measure(reactor: Any, cluster: LocalCluster, title: str, established: 
 
 async def measure_both(reactor: Any, cluster: LocalCluster, established: int, herd: int) -> None:
     """Measure the server as it is, and without its pace."""
+    expect_one_process(cluster)
     ((name, config),) = cluster.inventory.server_files.items()
     paced = twistd("cloudlb-mgmt", "--config", str(config))
     print("| handshakes | | pings | median ms | p99 ms | longest ms |\n| --- | --- | --- | --- | --- | --- |")

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
+from twisted.python.failure import Failure
 
 from bench.figures import distribution
 from bench.fleet import connect_all, load_fleet
@@ -24,13 +25,18 @@ READY, DONE = "ready", "admitted: "
 
 async def run(reactor: Any, folder: Path, first: int, count: int) -> None:
     """Connect at the signal, and stay until the process is ended."""
-    fleet = load_fleet(LocalCluster(Inventory.read(folder)), first + count)[first:]
+    cluster = LocalCluster(Inventory.read(folder))
+    fleet = load_fleet(cluster, first + count)[first:]
     told: Deferred[None] = Deferred()
     signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(told.callback, None))
     print(READY, flush=True)
     await told
-    seconds = await connect_all(reactor, LocalCluster(Inventory.read(folder)), fleet, places=count)
-    print(f"{DONE}all in {seconds:.1f} s; {distribution([agent.up_after for agent in fleet])}", flush=True)
+    lost: list[Failure] = []
+    for agent in fleet:
+        agent.ready.addErrback(lost.append)
+    seconds = await connect_all(reactor, cluster, fleet, places=count)
+    admitted = [agent.up_after for agent in fleet if agent.up_after]
+    print(f"{DONE}{len(admitted)} in {seconds:.1f} s, {len(lost)} not; {distribution(admitted)}", flush=True)
     await Deferred()
 
 

@@ -27,6 +27,11 @@ from cloudlb.net.half_open import Abortable, HalfOpen
 
 BUDGET = 0.01
 """Seconds of each turn of the reactor for steps of handshakes; the last one of a turn may exceed it."""
+SHARE = 0.5
+"""Where everything else of a turn takes long, handshakes have this part of its time: else a busy server, or one on a
+busy machine, would let nobody in."""
+MAX_BUDGET = 0.05
+"""Seconds that they have of a turn even then."""
 MAX_ADDRESSES = 10_000
 """So many addresses at most are known to have been given their places."""
 
@@ -47,7 +52,8 @@ class Handshakes:
         self._waiting: list[tuple[Place, Abortable, Callable[[], None]]] = []
         self._round = 0
         self._last_rounds: dict[str, int] = {}
-        self._spent = 0.0
+        self._left = BUDGET
+        self._ended = 0.0
         self._taking = False
         self._turn: IDelayedCall | None = None
 
@@ -86,8 +92,10 @@ class Handshakes:
             self._turn = None
 
     def _begin_turn(self) -> None:
-        self._turn, self._spent = None, 0.0
+        self._turn, self._left = None, BUDGET
         if self._waiting:
+            elsewhere = self._clock.seconds() - self._ended
+            self._left = max(BUDGET, min(MAX_BUDGET, SHARE * elsewhere))
             self._turn = self._clock.callLater(0, self._begin_turn)
             self._go_on()
         else:
@@ -97,7 +105,7 @@ class Handshakes:
     def _go_on(self) -> None:
         """Take what this turn has time for."""
         self._taking = True
-        while self._waiting and self._spent < BUDGET:
+        while self._waiting and self._left > 0:
             (number, _), connection, step = heapq.heappop(self._waiting)
             self._round = max(self._round, number)
             began = self._clock.seconds()
@@ -107,5 +115,6 @@ class Handshakes:
                 self._log.failure("A handshake is cut for a fault of our own")
                 connection.abort("internal error")
             self._half_open.answered(connection)
-            self._spent += max(0.0, self._clock.seconds() - began)
+            self._ended = self._clock.seconds()
+            self._left -= max(0.0, self._ended - began)
         self._taking = False

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.net.half_open import HalfOpen
-from cloudlb.net.handshakes import BUDGET, MAX_ADDRESSES, Handshakes, Place
+from cloudlb.net.handshakes import BUDGET, MAX_ADDRESSES, MAX_BUDGET, Handshakes, Place
 from cloudlb.net.link_protocol import LinkProtocol
 from tests.net.test_link_protocol import CLIENT, REQUIRED, End, LinkTestCase, sending
 
@@ -108,6 +108,15 @@ class Pace(SynchronousTestCase):
         """However long a step takes, each turn takes one."""
         self.add(1, 2, 3, seconds=5 * BUDGET)
         self.assertEqual([self.turn(), self.turn(), self.turn()], [[2], [3], []])
+
+    def test_a_share_of_long_turns(self) -> None:
+        """Where everything else takes long, half of that time, up to a bound."""
+        self.add(*range(100), seconds=0.6 * BUDGET)
+        self.assertEqual(len(self.taken), 2)
+        for elsewhere, steps in ((0.5 * BUDGET, 2), (5.9 * BUDGET, 5), (1000 * BUDGET, 9), (0.0, 2)):
+            self.clock.rightNow += elsewhere
+            self.assertEqual(len(self.turn()), steps, elsewhere)
+        self.handshakes.stop()
 
     def test_those_who_wait_go_before_those_who_come(self) -> None:
         """Whatever is left of a turn's time is for the queue."""
@@ -333,7 +342,7 @@ class PacedLinks(LinkTestCase):
         """Nobody stays for ever whose step does not come."""
         self.send()
         self.clock.rightNow += 29.9
-        self.occupy()
+        self.occupy(MAX_BUDGET)
         turn(self.clock)
         self.assertFalse(self.server.transport.disconnected)
         self.occupy(0.2)
