@@ -39,7 +39,9 @@ _CHANGE = update(host).where(
     host.c.status == bindparam("old_status"),
     host.c.removed.is_(None),
 )
-_TAKEN_OVER: Mapping[str, Any] = {name: bindparam(f"new_{name}") for name in ("server_id", "session", "status", "resource_state")}
+_TAKEN_OVER: Mapping[str, Any] = {
+    name: bindparam(f"new_{name}") for name in ("server_id", "session", "status", "resource_state")
+}
 # Most hosts come back as they were, and a statement for many of them costs by its parameters.
 _TAKE_OVER = _CHANGE.values(_TAKEN_OVER)
 _ADMIT = _CHANGE.values({**_TAKEN_OVER, **{name: bindparam(f"new_{name}") for name in FACTS}})

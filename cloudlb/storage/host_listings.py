@@ -88,9 +88,7 @@ _TO_LOOK_INTO = (
     .order_by(host.c.looked_into, host.c.id)
     .limit(bindparam("most"))
 )
-_WHEREABOUTS = select(host.c.id, host.c.status, host.c.server_id).where(
-    host.c.id.in_(bindparam("ids", expanding=True))
-)
+_WHEREABOUTS = select(host.c.id, host.c.status, host.c.server_id).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _UP_BY_SERVER = (
     select(host.c.server_id, func.count())

@@ -17,7 +17,7 @@ from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.models import Host, HostFacts, HostId, Server, ServerId, StatusChange
+from cloudlb.domain.models import Host, HostFacts, HostId, Job, JobStatus, Server, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Location, NotFound, Transaction
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.server_state import ServerEvent, ServerState
@@ -37,9 +37,21 @@ class Rebalancer:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    async def request(self, account_id: int) -> None:
+    async def request(self, account_id: int) -> Job:
         """Note it."""
         self.asked.append(account_id)
+        return Job(
+            uuid="evens-out",
+            command="rebalanceAgents",
+            status=JobStatus.RUNNING,
+            result_code=0,
+            result={},
+            account_id=account_id,
+            server_id=ALPHA,
+            host_id=None,
+            created=1000.0,
+            completed=None,
+        )
 
 
 class OrdersTestCase(SynchronousTestCase):

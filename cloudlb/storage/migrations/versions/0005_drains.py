@@ -29,7 +29,5 @@ def upgrade() -> None:
         sa.Column("eta", sa.Float),
         sa.Column("note", sa.Text),
         sa.PrimaryKeyConstraint("server_id", name="pk_drain"),
-        sa.ForeignKeyConstraint(
-            ["server_id"], ["management_server.id"], name="fk_drain_server_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["server_id"], ["management_server.id"], name="fk_drain_server_id", ondelete="CASCADE"),
     )
