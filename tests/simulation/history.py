@@ -13,13 +13,14 @@ from attrs import frozen
 
 from tests.simulation.actions import ACTIONS
 from tests.simulation.checks import Ownership, broken, leaks, unsettled
+from tests.simulation.drains import Drains
 from tests.simulation.plan import Plan
 from tests.simulation.trace import Trace
 from tests.simulation.traffic import Traffic
 from tests.support.world import World
 
 LOOK = 0.5
-"""Seconds between looks at who owns which host."""
+"""Seconds between looks at who owns which host, and at drains."""
 BOUND = 240.0
 """Seconds after the last fault in which all has come to rest: the longest time-outs, and what follows from them."""
 STARTED = 5.0
@@ -108,6 +109,7 @@ class History:
         )
         self.traffic = Traffic(self.world, record)
         self._ownership = Ownership(self.world)
+        self._drains = Drains(self.world)
 
     def _pass_through(self) -> None:
         start = self.world.clock.seconds()
@@ -128,6 +130,7 @@ class History:
         while (now := self.world.clock.seconds()) < until and not self._problems:
             self.world.advance(min(LOOK, until - now))
             self._problems += self._ownership.look()
+            self._problems += self._drains.look()
             self._note_defects()
 
     def _end_faults(self) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attrs import evolve
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.errors import AgentUnavailable
-from cloudlb.domain.drains import Drain
+from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.ports import StoreUnavailable
 from tests.simulation.actions import ACTIONS
 from tests.simulation.checks import BUS_LATENCY, LAGS, Ownership, broken, leaks, undrained, unsettled
+from tests.simulation.drains import Drains
 from tests.simulation.plan import draw_plan
 from tests.simulation.trace import Trace
 from tests.simulation.traffic import Sent, Traffic
@@ -102,6 +104,50 @@ class CheckTests(SynchronousTestCase):
             result_of(self.world._own.run(lambda txn, own=own: txn.drains.put(Drain(server_id=own, timeout=9))))  # type: ignore[misc]  # own is bound
         [problem] = undrained(self.world)
         self.assertIn(f"the drain of {A} has not ended", problem)
+
+    def drained(self, **figures: int) -> list[str]:
+        """What is said of a drain of A that its row calls done, with these figures, while its host is there."""
+        drains, server = Drains(self.world), self.world.servers[A]
+        server.service.draining.stop()
+        self.assertEqual([], list(drains.look()))
+        self.world.advance(0.5)
+        now = self.world.clock.seconds()
+        drain = Drain(server_id=server.service.membership.own.id, timeout=9, started=now, number=1)
+        result_of(self.world._own.run(lambda txn: txn.drains.put(drain)))
+        self.assertEqual([], list(drains.look()))
+        if figures.pop("gone", 0):
+            [attache] = server.service.directory
+            agent = self.world.agents[attache.host.id]
+            self.world.network.cut(agent.address, A)
+            self.world.restart_agent(agent)
+            self.world.advance(40)
+            self.assertEqual(B, agent.server)
+        done = evolve(drain, ended=self.world.clock.seconds(), end=DrainEnd.DONE, **figures)  # type: ignore[arg-type]  # all are numbers
+        result_of(self.world._own.run(lambda txn: txn.drains.progress(done)))
+        self.world.advance(0.5)
+        problems = list(drains.look())
+        self.assertEqual([], list(drains.look()), "it is told once")
+        return problems
+
+    def test_done_too_early(self) -> None:
+        """A drain that is done, and a host is left."""
+        [problem] = self.drained(total=1, moved=1)
+        self.assertIn("have not gone", problem)
+
+    def test_done_with_some_left(self) -> None:
+        """A drain that is done, and says itself that it is not."""
+        first, second = self.drained(total=1, left=1)
+        self.assertIn("have not gone", first)
+        self.assertIn("say that it is not", second)
+
+    def test_done_and_miscounted(self) -> None:
+        """A drain that is done, and does not know of a host that went."""
+        [problem] = self.drained(gone=1)
+        self.assertIn("have moved", problem)
+
+    def test_done(self) -> None:
+        """One that is done, and knows of the host that went."""
+        self.assertEqual([], self.drained(gone=1, total=1, moved=1))
 
     def test_misplaced(self) -> None:
         """Agents that are not where they should be."""
