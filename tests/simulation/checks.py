@@ -6,9 +6,12 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
+from cloudlb.cluster.planning import picture, plan_moves
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId
+from cloudlb.domain.ports import Transaction
+from cloudlb.domain.rebalancing import Plan
 from cloudlb.domain.server_state import ServerState
 from tests.simulation.traffic import Traffic
 from tests.support.lagging_executor import PATIENCE
@@ -19,6 +22,8 @@ BUS_LATENCY = 1.0
 """Seconds in which a server hears of a session on another one, where the database answers at once."""
 LAGS = 5
 """Times that it waits for the database meanwhile: a read that is under way and one more, each there and back."""
+SHOWN_MOVES = 5
+"""Moves of a plan that are told."""
 TIMERS, TIMERS_PER_AGENT = 60, 6
 """Most timers of a server at rest."""
 
@@ -107,6 +112,20 @@ def undrained(world: World) -> Iterator[str]:
         is_empty = state in (ServerState.MAINTENANCE, ServerState.READY_TO_SHUTDOWN)
         if is_empty and len(server.service.directory) and set(takers) & set(listed):
             yield f"{server.address} is {state.value}, and has {len(server.service.directory)} agents"
+
+
+def uneven(world: World) -> Iterator[str]:
+    """Hosts that a plan would move, and servers that are off the average though the plan does not say why."""
+
+    def look(txn: Transaction) -> tuple[Plan, list[str]]:
+        seen = picture(txn.servers.all(), txn.settings.load())
+        return plan_moves(txn, seen), seen.off(txn.hosts.up_by_server())
+
+    planned, off = world.read(look)
+    if planned.moves:
+        yield f"hosts are not where a plan has them: {list(planned.moves[:SHOWN_MOVES])}"
+    elif off and not planned.notes:
+        yield f"{off} are off the average, and the plan does not say why they stay so"
 
 
 def leaks(world: World) -> Iterator[str]:

@@ -6,13 +6,13 @@ import gc
 import shutil
 import tempfile
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from attrs import frozen
 
 from tests.simulation.actions import ACTIONS
-from tests.simulation.checks import Ownership, broken, leaks, unsettled
+from tests.simulation.checks import Ownership, broken, leaks, uneven, unsettled
 from tests.simulation.drains import Drains
 from tests.simulation.plan import Plan
 from tests.simulation.trace import Trace
@@ -25,6 +25,8 @@ BOUND = 240.0
 """Seconds after the last fault in which all has come to rest: the longest time-outs, and what follows from them."""
 STARTED = 5.0
 """Seconds in which a server starts."""
+EVENED = 60.0
+"""Seconds beyond those of the moves at their rate in which agents are evened out on order, where nothing fails."""
 REST = 10.0
 """Seconds between looks whether it has; two in a row have to find nothing."""
 MEMORY = Path("/dev/shm")
@@ -178,8 +180,26 @@ class History:
             elif since > BOUND:
                 found = list(islice(unsettled(self.world, self.traffic), SHOWN))
                 self._problems += [f"the cluster has not come to rest in {BOUND:.0f} s: {each}" for each in found]
+        self._even_out()
         self._problems += broken(self.world, self.traffic)
         self._problems += leaks(self.world)
+
+    def _even_out(self) -> None:
+        """Where a plan would move hosts, an order has them moved, and all is as it should be afterwards."""
+        world = self.world
+        if self._problems or not any(uneven(world)):
+            return
+        self._trace.note("--- the agents are to be evened out")
+        ACTIONS["rebalance"](self, world.running_servers[0].address)
+        rate = world.read(lambda txn: txn.settings.load()).move_rate
+        end = world.clock.seconds() + EVENED + len(world.agents) / rate
+        while not self._problems:
+            self._advance(world.clock.seconds() + REST)
+            found = list(islice(chain(uneven(world), unsettled(world, self.traffic)), SHOWN))
+            if not found:
+                break
+            if world.clock.seconds() > end:
+                self._problems += [f"the agents were to be evened out: {each}" for each in found]
 
     def _note_defects(self) -> None:
         self._problems += self._trace.defects[:SHOWN]

@@ -12,8 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.agents.errors import AgentUnavailable
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.rebalancing import Plan
+from cloudlb.domain.settings import LB_BAND_AGENTS
+from tests.simulation import checks
 from tests.simulation.actions import ACTIONS
-from tests.simulation.checks import BUS_LATENCY, LAGS, Ownership, broken, leaks, undrained, unsettled
+from tests.simulation.checks import BUS_LATENCY, LAGS, Ownership, broken, leaks, undrained, uneven, unsettled
 from tests.simulation.drains import Drains
 from tests.simulation.plan import draw_plan
 from tests.simulation.trace import Trace
@@ -159,6 +162,23 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("agent-2 holds", problems)
         self.world.advance(60)
         self.assertIn("agent-1 is up nowhere", " ".join(unsettled(self.world, self.traffic)))
+
+    def test_uneven(self) -> None:
+        """A host that is not where a plan has it, and a server that is off without a word."""
+        self.assertEqual([], list(uneven(self.world)))
+        self.world.change_setting(LB_BAND_AGENTS, "1")
+        agent = next(agent for agent in self.world.agents.values() if agent.server == A)
+        self.world.network.cut(agent.address, A)
+        self.world.restart_agent(agent)
+        self.world.advance(40)
+        [problem] = uneven(self.world)
+        self.assertIn("not where a plan has them", problem)
+        silent = Plan(moves=(), stays={}, shares=(), notes=())
+        self.patch(checks, "plan_moves", lambda txn, seen: silent)
+        [problem] = uneven(self.world)
+        self.assertIn("does not say why", problem)
+        self.patch(checks, "plan_moves", lambda txn, seen: evolve(silent, notes=("So it is.",)))
+        self.assertEqual([], list(uneven(self.world)))
 
     def test_timers(self) -> None:
         """Timers that nobody accounts for."""
