@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from attrs import evolve, field, frozen
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -256,6 +256,8 @@ class Investigators:
             await self._store.run(work)
         except StoreUnavailable as error:
             self.log.warn("The investigation of host {name} is not on record: {error}", name=name, error=error)
+        except CancelledError:
+            self.log.info("The investigation of host {name} is not on record: the server stops", name=name)
         except Exception:  # noqa: BLE001 - whatever it is, the verdict stands
             self.log.failure("The investigation of host {name} is not on record", name=name)
 

@@ -236,10 +236,11 @@ class FailureTests(ChainTestCase):
         self.assertEqual(len(self.store.investigations), 1)
 
     def test_not_on_record(self) -> None:
-        """A database that is away costs the record, not the verdict; another defect of its is logged."""
+        """A database that is away, or a stop, costs the record, not the verdict; a defect is logged."""
         self.chain(a=says(DOWN))
-        self.store.error = UNAVAILABLE
-        self.assertIs(self.successResultOf(self.begin()).verdict, DOWN)
+        for error in (UNAVAILABLE, CancelledError()):
+            self.store.error = error
+            self.assertIs(self.successResultOf(self.begin()).verdict, DOWN)
         self.store.error = ZeroDivisionError()
         self.assertIs(self.successResultOf(self.begin()).verdict, DOWN)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
