@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 
 from cloudlb.domain.models import Job, ServerId
 from cloudlb.domain.ports import Transaction
-from cloudlb.storage.database import Database
-from cloudlb.storage.executor import ThreadExecutor
 from tests.storage.postgres import MISSING, new_database
+from tests.storage.threaded import open_database
 
 
 class KeyTests(TestCase):
@@ -20,19 +17,10 @@ class KeyTests(TestCase):
     skip = MISSING
     timeout = 60
 
-    async def open(self, url: str) -> Database:
-        """A server's view of the database."""
-        threads: IReactorFromThreads = reactor  # type: ignore[assignment] # the module stands for the object
-        writer, reader = ThreadExecutor(threads, 1, "test-writer"), ThreadExecutor(threads, 1, "test-reader")
-        database = Database(url, writer=writer, reader=reader)
-        await database.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(database.stop()))
-        return database
-
     async def test_same_key_at_once(self) -> None:
         """One of them has made the job, and the other is given that one."""
         url = new_database(self)
-        servers = [await self.open(url) for _ in range(3)]
+        servers = [await open_database(self, url) for _ in range(3)]
 
         def start(number: int, key: str) -> Deferred[tuple[Job, bool]]:
             def work(txn: Transaction) -> tuple[Job, bool]:

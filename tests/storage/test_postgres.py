@@ -11,9 +11,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import event, func, update
 from sqlalchemy.engine import make_url
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -22,12 +20,13 @@ from cloudlb.domain.ports import Location, Refused, StoreUnavailable, Transactio
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.storage import postgres
 from cloudlb.storage.database import ATTEMPTS, ATTEMPTS_AMONG_OTHERS, Database
-from cloudlb.storage.executor import InlineExecutor, ThreadExecutor
+from cloudlb.storage.executor import InlineExecutor
 from cloudlb.storage.migrate import upgrade
 from cloudlb.storage.postgres import RESPITE, PostgresDatabase
 from cloudlb.storage.schema import host
 from tests.contracts.case import SERVER, admission, now
 from tests.storage.postgres import MISSING, Engine, engine, new_database
+from tests.storage.threaded import open_database
 
 _PATIENCE = 20.0
 """Seconds after which a test that hangs fails."""
@@ -71,11 +70,7 @@ class Servers(TestCase):
 
     async def open(self, *, zone: bool = False) -> Database:
         """A server's view of the database, the first of them with a zone in it."""
-        threads: IReactorFromThreads = reactor  # type: ignore[assignment] # the module stands for the object
-        writer, reader = ThreadExecutor(threads, 1, "test-writer"), ThreadExecutor(threads, 2, "test-reader")
-        database = Database(self.url, writer=writer, reader=reader)
-        await database.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(database.stop()))
+        database = await open_database(self, self.url, readers=2)
         if zone:
             await database.run(partial(_add_zone, name="z"))
         return database

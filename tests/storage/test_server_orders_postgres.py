@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -14,9 +12,8 @@ from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.models import ServerId
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.server_state import ServerState
-from cloudlb.storage.database import Database
-from cloudlb.storage.executor import ThreadExecutor
 from tests.storage.postgres import MISSING, new_database
+from tests.storage.threaded import open_database
 
 SERVERS = ServerId(1), ServerId(2)
 
@@ -27,19 +24,10 @@ class AtOnceTests(TestCase):
     skip = MISSING
     timeout = 60
 
-    async def open(self, url: str) -> Database:
-        """A server's view of the database."""
-        threads: IReactorFromThreads = reactor  # type: ignore[assignment] # the module stands for the object
-        writer, reader = ThreadExecutor(threads, 1, "test-writer"), ThreadExecutor(threads, 1, "test-reader")
-        database = Database(url, writer=writer, reader=reader)
-        await database.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(database.stop()))
-        return database
-
     async def test_one_stays(self) -> None:
         """Both see the other one Up; one of them is refused in the end."""
         url = new_database(self)
-        databases = [await self.open(url) for _ in SERVERS]
+        databases = [await open_database(self, url) for _ in SERVERS]
 
         def found(txn: Transaction) -> None:
             txn.settings.set("host", "one,two", None)
