@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -71,9 +73,15 @@ class ApiSite(Site):
             )
 
 
-def api_site(context: ApiContext) -> Site:
-    """Make the site with /client/api and nothing else."""
+def api_site(context: ApiContext, pages: Mapping[str, IResource] = MappingProxyType({})) -> Site:
+    """Make the site with /client/api.
+
+    Args:
+        pages: what else stands at the root, by name.
+    """
     root, client = notFound(), notFound()
     root.putChild(b"client", client)
     client.putChild(b"api", ApiResource(context, COMMANDS))
+    for name, page in pages.items():
+        root.putChild(name.encode(), page)
     return ApiSite(root, context.clock)
