@@ -17,7 +17,9 @@ from cloudlb.domain.ports import Transaction
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.server_state import ServerState
 from cloudlb.wire import LOGGING_CONTEXT, CheckHealthCommand
-from tests.support.world import AgentProcess, ServerProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 
 class DrainCase(SynchronousTestCase):

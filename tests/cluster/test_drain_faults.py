@@ -12,7 +12,7 @@ from cloudlb.domain.drains import DrainEnd
 from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.settings import MAINTENANCE_TIMEOUT, MOVE_RATE
 from tests.cluster.draining import DrainCase
-from tests.support.world import ServerProcess
+from tests.support.server_process import ServerProcess
 
 _STEPS = ("drain", "force", "cancel", "kill", "start", "stop", "wait")
 

@@ -9,7 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.requests import Answers
 from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand, Command, Opaque
-from tests.support.world import AgentProcess, ServerProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 UNKNOWN = Opaque("com.example.Unheard-ofCommand", {"vm": {"name": "v1"}})
 

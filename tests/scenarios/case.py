@@ -8,7 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.host_list import HostList
-from tests.support.world import AgentProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.world import World
 
 
 class WorldCase(SynchronousTestCase):

@@ -16,7 +16,9 @@ from cloudlb.storage.steps import TRANSITION
 from cloudlb.wire import CheckHealthCommand
 from tests.scenarios.case import WorldCase
 from tests.support.cloudstack_agent import CloudStackAgent
-from tests.support.world import ServerProcess, World, result_of
+from tests.support.results import result_of
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PING = 6

@@ -6,7 +6,8 @@ from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting
 from cloudlb.wire import ReadyCommand, SetupMSListCommand
 from tests.scenarios.case import WorldCase
-from tests.support.world import AgentProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 

@@ -22,7 +22,9 @@ from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
 from cloudlb.wire import CheckHealthCommand, Command, MaintainCommand, Opaque
 from tests.scenarios.case import WorldCase
 from tests.scenarios.histories import WorldHistory, run_histories
-from tests.support.world import AgentProcess, ServerProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 SERVERS, AGENTS = 3, 3

@@ -19,7 +19,9 @@ from cloudlb.domain.host_list import HostList
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting
 from cloudlb.wire import CheckHealthCommand
 from tests.scenarios.histories import WorldHistory, run_histories
-from tests.support.world import AgentProcess, ServerProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 SERVERS, AGENTS, MOST_AGENTS = 3, 4, 6
 PING = 6

@@ -18,7 +18,8 @@ from cloudlb.domain.settings import DIRECT_AGENT_SCAN_INTERVAL
 from cloudlb.resource.loading import SIMULATOR
 from cloudlb.wire import Answer, CheckHealthCommand, Command, Opaque
 from tests.scenarios.case import WorldCase
-from tests.support.world import ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 A, B = "10.0.0.1", "10.0.0.2"
 THERMOMETER = Path(__file__).parents[2] / "docs" / "examples" / "thermometer"

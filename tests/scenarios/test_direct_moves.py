@@ -13,7 +13,9 @@ from cloudlb.domain.host_list import HostList
 from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE
 from cloudlb.wire import CheckHealthCommand
 from tests.scenarios.test_direct_hosts import SCAN, A, B, DirectCase
-from tests.support.world import ServerProcess, World, result_of
+from tests.support.results import result_of
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 UP = ["Connecting", "Up"]
 

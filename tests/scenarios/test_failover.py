@@ -12,7 +12,9 @@ from cloudlb.agents.errors import AgentUnavailable
 from cloudlb.domain.settings import LB_ALGORITHM, Settings
 from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand
 from tests.scenarios.case import WorldCase
-from tests.support.world import PORT, AgentProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.server_process import PORT
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PING = 6

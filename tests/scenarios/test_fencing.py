@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, fail
 from cloudlb.cluster.fencing import WITNESSES
 from cloudlb.domain.ports import StoreUnavailable
 from tests.scenarios.case import WorldCase
-from tests.support.world import ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 THRESHOLD = 7.5

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cloudlb.domain.records import Investigation, Verdict
 from tests.scenarios.case import WorldCase
-from tests.support.world import AgentProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.world import World
 
 PING = 6
 

@@ -11,7 +11,8 @@ from cloudlb.domain.records import Event, Investigation, Verdict
 from cloudlb.domain.settings import ALERT_WAIT, INVESTIGATORS_ORDER, PING_INTERVAL, PING_TIMEOUT, STOP_TIMEOUT
 from tests.agents.test_disconnection import Witness
 from tests.scenarios.case import WorldCase
-from tests.support.world import AgentProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PING = 6

@@ -12,7 +12,8 @@ from cloudlb.domain.resource_state import ResourceState
 from cloudlb.wire import HostVmState, MaintainCommand, PingCommand, PingRoutingCommand
 from tests.scenarios.case import WorldCase
 from tests.scenarios.test_direct_hosts import DirectCase
-from tests.support.world import AgentProcess, World
+from tests.support.agent_process import AgentProcess
+from tests.support.world import World
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 PING = 6

@@ -14,7 +14,9 @@ from cloudlb.wire import (
     SetupMSListCommand,
 )
 from tests.scenarios.moving import ALGORITHM, PING, A, B, C, MoveCase
-from tests.support.world import AgentProcess, World, result_of
+from tests.support.agent_process import AgentProcess
+from tests.support.results import result_of
+from tests.support.world import World
 
 
 class OursTests(MoveCase):

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.settings import HOST, LB_ENABLED, MOVE_RATE
 from tests.scenarios.test_rebalancing import BAND, FEWEST, A, B, C, D, RebalancingCase
-from tests.support.world import ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 
 class Commands(RebalancingCase):

@@ -20,7 +20,8 @@ from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, LB_EN
 from cloudlb.resource.loading import SIMULATOR
 from cloudlb.wire import Answer, CheckHealthCommand, Opaque
 from tests.scenarios.case import WorldCase
-from tests.support.world import ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 A, B, C, D, E = (f"10.0.0.{number}" for number in (1, 2, 3, 4, 5))
 FEWEST = 6

@@ -17,7 +17,8 @@ from cloudlb.wire import CheckHealthCommand
 from tests.scenarios.case import WorldCase
 from tests.simulation.traffic import serves
 from tests.storage.revisions import NEXT, bring_to
-from tests.support.world import ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 OLD = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 NEW = ("10.0.0.4", "10.0.0.5", "10.0.0.6")

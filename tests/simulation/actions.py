@@ -14,7 +14,8 @@ from cloudlb.domain.models import ServerId
 from cloudlb.domain.ports import NotFound, StoreUnavailable
 from cloudlb.domain.settings import InvalidSetting
 from tests.simulation.traffic import serves
-from tests.support.world import AgentProcess, ServerProcess
+from tests.support.agent_process import AgentProcess
+from tests.support.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from tests.simulation.history import History

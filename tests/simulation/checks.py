@@ -14,9 +14,11 @@ from cloudlb.domain.ports import Transaction
 from cloudlb.domain.rebalancing import Plan
 from cloudlb.domain.server_state import ServerState
 from tests.simulation.traffic import Traffic
+from tests.support.agent_process import AgentProcess
 from tests.support.lagging_executor import PATIENCE
 from tests.support.machine import Machine
-from tests.support.world import AgentProcess, Picture, ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import Picture, World
 
 BUS_LATENCY = 1.0
 """Seconds in which a server hears of a session on another one, where the database answers at once."""

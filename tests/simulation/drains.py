@@ -11,7 +11,8 @@ from cloudlb.domain.drains import MOST_FAILED, Drain, DrainEnd
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId, ServerId
 from tests.support.machine import Machine
-from tests.support.world import ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 
 @define(eq=False)

@@ -22,7 +22,8 @@ from tests.simulation.plan import draw_plan
 from tests.simulation.trace import Trace
 from tests.simulation.traffic import Sent, Traffic
 from tests.support.lagging_executor import PATIENCE
-from tests.support.world import World, result_of
+from tests.support.results import result_of
+from tests.support.world import World
 
 A, B = "10.0.0.1", "10.0.0.2"
 

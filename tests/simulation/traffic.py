@@ -15,8 +15,10 @@ from cloudlb.agents.command_orders import Order, TooManyJobs
 from cloudlb.agents.errors import AgentUnavailable, CommandError, LinkLost
 from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
 from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, CheckHealthCommand, Command, MaintainCommand
+from tests.support.agent_process import AgentProcess
 from tests.support.machine import Machine
-from tests.support.world import AgentProcess, ServerProcess, World
+from tests.support.server_process import ServerProcess
+from tests.support.world import World
 
 TIMEOUT = 20
 """Seconds that a command has."""

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, ServerId, StatusChange
-from tests.support.world import World, result_of
+from tests.support.results import result_of
+from tests.support.world import World
 
 
 def _down(host: Host) -> StatusChange:

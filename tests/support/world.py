@@ -7,7 +7,6 @@ threads (work runs inline, or after a lag on the same clock). Equal seeds and eq
 
 from __future__ import annotations
 
-import errno
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,39 +14,22 @@ from typing import TypeVar
 from uuid import UUID
 
 from attrs import frozen
-from sqlalchemy import Engine, event
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.python.failure import Failure
 
-from agent.properties import read_properties
-from agent.service import AgentService, build
-from agent.session_owner import Phase
-from cloudlb.agents.attache import Attache
-from cloudlb.config import ServerConfig
 from cloudlb.domain.models import ClusterId, Host, HostId
 from cloudlb.domain.models import Server as ServerRow
 from cloudlb.domain.ports import Transaction
-from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
-from cloudlb.net.atomic_file import write_atomically
-from cloudlb.service import Server
 from cloudlb.storage.database import Database
-from cloudlb.storage.executor import Executor, InlineExecutor
-from cloudlb.wire import Answer, Command, Opaque, PacketError, PingAnswer, read_body, read_contents, read_header
+from cloudlb.storage.executor import InlineExecutor
 from tests.storage.sqlite import new_database
-from tests.support.inline_threads import InlineThreads
-from tests.support.lagging_executor import LaggingExecutor
-from tests.support.machine import Machine
-from tests.support.memory_file import MemoryFile
+from tests.support.agent_process import AgentProcess
 from tests.support.network import Network
-from tests.support.plain_channel import PlainChannel, PlainTrust
+from tests.support.results import result_of
+from tests.support.server_process import PORT, ServerProcess
 from tests.support.virtual_clock import VirtualClock
 
 T = TypeVar("T")
-C = TypeVar("C", bound=Command)
-PORT = 8250
-NOTIFICATION = 0.001
-"""Seconds from a commit with messages until the servers hear that there are some, where the database tells."""
 SETTLE = 5.0
 """Seconds in which a cluster without faults comes to rest after a change."""
 
@@ -56,220 +38,6 @@ _AUDIT = (
     """CREATE TRIGGER audit_status AFTER UPDATE ON host WHEN new.session = old.session AND new.status <> old.status
     BEGIN INSERT INTO audit VALUES (new.id, new.session, new.status, new.server_id, writer()); END""",
 )
-
-
-class _ToldDatabase(Database):
-    """One that tells every server of messages, as PostgreSQL does."""
-
-    tells_of_others = True
-    committed: Callable[[], None]
-
-    def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> tuple[T, bool]:
-        result, published = super()._transact(engine, work)
-        if published:
-            self.committed()
-        return result, published
-
-
-class ServerProcess:
-    """One management server's machine and what runs on it."""
-
-    def __init__(self, world: World, address: str, name: str | None = None) -> None:
-        self.address = address
-        self.name = name or address
-        self.frozen = False
-        self.database_lag = world.database_lag
-        self.database_away = False
-        self._world = world
-        self.start()
-
-    def start(self) -> None:
-        """Run the daemon."""
-        world, address = self._world, self.address
-        self.machine: Machine = world.network.machine(address)
-        self._executors: list[LaggingExecutor] = []
-        self.database = (_ToldDatabase if world.told else Database)(
-            world.database_url,
-            writer=self._executor(1),
-            reader=self._executor(4),
-            new_uuid=world.new_uuid,
-            clock=world.clock.seconds,
-        )
-        if isinstance(self.database, _ToldDatabase):
-            self.database.committed = world.tell_of_messages
-        event.listen(
-            self.database._write_engine,
-            "connect",
-            lambda connection, _: connection.create_function("writer", 0, lambda: address),
-        )
-        self.service = Server(
-            self.machine,
-            _server_config(address, self.name, world.database_url),
-            self.database,
-            random.Random(world.rng.random()),
-            channel_factory=lambda: PlainChannel(server_side=True),
-            trust=PlainTrust(),
-            failed=lambda: world.clock.callLater(0, self._end_of, self.machine),
-            stop=lambda: world.clock.callLater(0, self._stop),
-            threads=lambda name: InlineThreads(),
-            new_uuid=world.new_uuid,
-        )
-        self.machine.callLater(0, self.service.startService)
-
-    def hear_of_messages(self) -> None:
-        """The database tells the server that there is something on the bus."""
-        if self.alive and not self.database_away:
-            self.machine.callLater(NOTIFICATION, self._hear_of_messages, self.database)
-
-    def _hear_of_messages(self, database: Database) -> None:
-        if not self.database_away:
-            database.on_publish()
-
-    def _executor(self, size: int) -> Executor:
-        world = self._world
-        if not world.database_lag:
-            return InlineExecutor()
-        executor = LaggingExecutor(self.machine, random.Random(world.rng.random()), self.database_lag, size=size)
-        executor.away = self.database_away
-        self._executors.append(executor)
-        return executor
-
-    def slow_database(self, lag: float) -> None:
-        """Have the server wait for the database for ``lag`` seconds at most, twice; only in a world with a lag."""
-        self.database_lag = lag
-        for executor in self._executors:
-            executor.lag = lag
-
-    def lose_database(self, *, away: bool) -> None:
-        """Cut the server off from the database, or let it have it back; only in a world with a lag."""
-        self.database_away = away
-        for executor in self._executors:
-            executor.away = away
-        if self._world.told:
-            # It may have missed something.
-            self.hear_of_messages()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not been killed or stopped."""
-        return self.machine.alive
-
-    @property
-    def running(self) -> bool:
-        """Whether it does anything: alive and not frozen."""
-        return self.alive and not self.frozen
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it ends, or will before long."""
-        return not self.service.running or self.service.membership.state is ServerState.SHUTTING_DOWN
-
-    def attache(self, host_id: int) -> Attache | None:
-        """The attache that speaks for a host here, if this server believes that one does."""
-        found = self.service.directory.get(HostId(host_id))
-        return found if found is not None and found.owns_host else None
-
-    def _stop(self) -> None:
-        """End in good order, as the process was asked to by a call."""
-        machine = self.machine
-        maybeDeferred(self.service.stopService).addCallback(lambda _: self._world.network.kill(machine))
-
-    def _end_of(self, machine: Machine) -> None:
-        """Like a process that could not start."""
-        if machine is self.machine and self.alive:
-            self.end()
-
-    def end(self, *, silently: bool = False) -> None:
-        """Kill the process, or cut its machine's power."""
-        network = self._world.network
-        (network.power_off if silently else network.kill)(self.machine)
-        self.frozen = False
-        result_of(Deferred.fromCoroutine(self.database.stop()))
-
-
-class AgentProcess:
-    """One host's machine, its properties file and the agent that runs on it."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self.number = number
-        self.name = f"agent-{number}"
-        self.address = f"10.0.{1 + (number - 1) // 250}.{1 + (number - 1) % 250}"
-        self.path = world.folder / f"agent-{number}.properties"
-        self.disk_full = False
-        self.journal = MemoryFile()
-        self.received: list[Command | Answer | Opaque] = []
-        """What servers sent, but for the answers to pings."""
-        self.frozen = False
-        self.deleted = False
-        self.host_id: HostId | None = None
-        """Once somebody has looked for it."""
-        self._world = world
-
-    def start(self) -> None:
-        """Run the daemon."""
-        world = self._world
-        self.machine: Machine = world.network.machine(self.address)
-        self.service: AgentService = build(
-            self.machine,
-            self.path,
-            random.Random(world.rng.random()),
-            channel_factory=lambda address, tls12: PlainChannel(server_side=False, opened=self._opened()),
-            run_blocking=maybeDeferred,
-            threads=lambda name, size: InlineThreads(),
-            write=self._write,
-            journal_file=self.journal,
-        )
-        self.machine.callLater(0, self.service.startService)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not been killed or stopped."""
-        return self.machine.alive
-
-    @property
-    def server(self) -> str | None:
-        """The server that the agent is Up on, as it sees it."""
-        session = self.service.agent.session
-        return session.address if session is not None and session.phase is Phase.UP else None
-
-    @property
-    def sessions(self) -> int:
-        """Links that the agent has, in whatever state."""
-        return len(self.service.agent._sessions)
-
-    @property
-    def host_property(self) -> str:
-        """The list of servers in the agent's file."""
-        return read_properties(self.path)["host"]
-
-    def take(self, kind: type[C]) -> list[C]:
-        """What servers sent of one kind since the last time; the rest is forgotten."""
-        taken = [content for content in self.received if isinstance(content, kind)]
-        self.received.clear()
-        return taken
-
-    def _opened(self) -> Callable[[bytes], None]:
-        """What reads the messages of one link, some of which need several records."""
-        held = bytearray()
-
-        def opened(plaintext: bytes) -> None:
-            held.extend(plaintext)
-            message = bytes(held)
-            header = read_header(message)
-            try:
-                body = read_body(message, header, 2**20)
-            except PacketError:
-                # The rest is to come.
-                return
-            held.clear()
-            self.received += [content for content in read_contents(body) if not isinstance(content, PingAnswer)]
-
-        return opened
-
-    def _write(self, path: Path, content: bytes, mode: int) -> None:
-        if self.disk_full:
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        write_atomically(path, content, mode)
 
 
 @frozen
@@ -584,27 +352,3 @@ class World:
     def new_uuid(self) -> UUID:
         """A uuid that depends on the seed."""
         return UUID(int=self.rng.getrandbits(128), version=4)
-
-
-def result_of(deferred: Deferred[T]) -> T:
-    """The result of what has ended already, or its failure raised."""
-    results: list[T | Failure] = []
-    deferred.addBoth(results.append)
-    assert results, "it has not ended"
-    if isinstance(result := results[0], Failure):
-        result.raiseException()
-    return result
-
-
-def _server_config(address: str, name: str, database_url: str) -> ServerConfig:
-    return ServerConfig(
-        name=name,
-        address=address,
-        bind_address=address,
-        api_address=address,
-        port=PORT,
-        database_url=database_url,
-        ca_certificate=Path("ca"),
-        certificate=Path("certificate"),
-        private_key=Path("key"),
-    )
