@@ -13,12 +13,11 @@ from typing import Any
 from attrs import Attribute, field, fields, frozen
 
 from agent.properties import read_properties
-from cloudlb.domain.addresses import normalize_address
-from cloudlb.domain.host_list import HostList
+from cloudlb.domain.host_list import HostList, parse_addresses
 from cloudlb.resource.loading import SIMULATOR
 
 HOST = "host"
-LAST_GOOD = "host.last.good"
+SEEN = "host.seen"
 
 
 class InvalidConfiguration(ValueError):
@@ -55,8 +54,8 @@ class AgentConfig:
     """What operators call the host."""
     hosts: HostList = _key(HOST, HostList.parse, default=HostList(("localhost",)))
     """The servers in the order in which they are tried."""
-    last_good: str | None = _key(LAST_GOOD, normalize_address, default=None)
-    """A server that worked although it is not in the list; tried after the whole list has failed."""
+    seen: tuple[str, ...] = _key(SEEN, parse_addresses, default=())
+    """The servers of all lists that the agent has had; see :class:`agent.hosts.Hosts`."""
     port: int = _key("port", _whole(1, 65535), default=8250)
     zone: str = _key("zone", default="default")
     pod: str = _key("pod", default="default")

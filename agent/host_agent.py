@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from agent.config import HOST, LAST_GOOD, AgentConfig
+from agent.config import HOST, SEEN, AgentConfig
 from agent.factory import AgentFactory
 from agent.hosts import Hosts
 from agent.move import CANNOT_MOVE, Move
@@ -93,9 +93,7 @@ class HostAgent:
         self._journal = journal
         self._channel_factory = channel_factory
         self._rng = rng
-        self._hosts = Hosts(
-            config.hosts, rng, base=config.backoff, bound=config.max_backoff, last_good=config.last_good
-        )
+        self._hosts = Hosts(config.hosts, rng, base=config.backoff, bound=config.max_backoff, seen=config.seen)
         self._preferred = PreferredCheck(reactor, rng, config.check_interval, self.check_preferred)
         self._factory = AgentFactory(reactor, self._hosts, config.port, self._open_in_charge)
         self._host_id = NOBODY
@@ -356,12 +354,9 @@ class HostAgent:
     def _take_list(self, session: Session, hosts: HostList) -> None:
         if hosts == self._hosts.current:
             return
-        changes = {HOST: str(hosts)}
-        if session.address not in hosts.addresses:
-            # One bad list must not strand the agent, not even if it is restarted.
-            changes[LAST_GOOD] = session.address
-        self._hosts.replace(hosts)
-        self._properties.set(changes)
+        self._hosts.replace(hosts, session.address)
+        # One bad list must not strand the agent, not even if it is restarted.
+        self._properties.set({HOST: str(hosts), SEEN: ",".join(self._hosts.seen)})
         self._new_lists.info("{who} has a new list of servers: {hosts}", who=self._who, hosts=str(hosts))
 
     def _stop_looking(self) -> None:

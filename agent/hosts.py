@@ -1,9 +1,10 @@
 """Which server to try next, and after what pause. Pure: time is passed in, randomness injected.
 
 A pass tries every server of the list once: the ones that servers have told us to avoid after all others, then those
-that a server without room has named, and last the server that worked before the list became what it is. The first pass
-begins behind the server that was lost and has no pauses; a later one begins at the head of the list after a random
-pause whose upper end doubles from pass to pass, up to a bound.
+that a server without room has named, and last one that the list does not have any more, another one in each pass: of
+a list that was wrong, or became so while the agent was away, perhaps no server ever comes back. The first pass begins
+behind the server that was lost and has no pauses; a later one begins at the head of the list after a random pause whose
+upper end doubles from pass to pass, up to a bound.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from cloudlb.domain.host_list import HostList
+from cloudlb.domain.host_list import MAX_ADDRESSES, HostList
 
 AVOID_SECONDS = 120.0
 """How long a server is avoided after the last word to do so. Servers repeat theirs with every answer to a ping."""
@@ -41,7 +42,7 @@ class Hosts:
         *,
         base: float,
         bound: float,
-        last_good: str | None = None,
+        seen: Sequence[str] = (),
     ) -> None:
         """Begin at the head of a list.
 
@@ -50,13 +51,14 @@ class Hosts:
             rng: draws the pauses.
             base: upper end of the pause before the second pass, in seconds.
             bound: upper end of every pause.
-            last_good: a server to try after all of the list, from an earlier run.
+            seen: :attr:`seen` of an earlier run. It counts only if it has all of the list: otherwise somebody else has
+                written the list, perhaps to have the host in another cloud.
         """
         self._hosts = hosts
         self._rng = rng
         self._base = base
         self._bound = bound
-        self._last_good = last_good
+        self._seen = tuple(seen) if set(hosts.addresses) <= set(seen) else hosts.addresses
         self._avoided: dict[str, float] = {}
         self._known: tuple[str, ...] = ()
         self._behind: str | None = None
@@ -70,10 +72,16 @@ class Hosts:
         """The list in force."""
         return self._hosts
 
-    def replace(self, hosts: HostList) -> None:
-        """Take a new list; the next pass is a first one. The list that is in force already changes nothing."""
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The servers that worked and those of all lists, the latest first."""
+        return self._seen
+
+    def replace(self, hosts: HostList, sender: str) -> None:
+        """Take a new list from a server; the next pass is a first one. The list in force already changes nothing."""
         if hosts != self._hosts:
             self._hosts = hosts
+            self._see(sender, *hosts.addresses)
             self._start_over()
 
     def avoid(self, addresses: Iterable[str], now: float) -> None:
@@ -103,7 +111,7 @@ class Hosts:
 
     def worked(self, address: str) -> None:
         """Note that a server has admitted us."""
-        self._last_good = address
+        self._see(address)
 
     def lost(self, address: str, lasted: float) -> None:
         """Note that a server that had worked for ``lasted`` seconds is gone: the walk goes on behind it."""
@@ -140,6 +148,9 @@ class Hosts:
         """The servers of the list to go to when told to leave ``address``, in order."""
         return tuple(self._permitted([other for other in self._hosts.addresses if other != address], now))
 
+    def _see(self, *addresses: str) -> None:
+        self._seen = tuple(dict.fromkeys([*addresses, *self._seen]))[:MAX_ADDRESSES]
+
     def _start_over(self) -> None:
         self._passes = 0
         self._pass.clear()
@@ -154,8 +165,10 @@ class Hosts:
         # In an order of our own: not all whose lists are old are to come to the same server.
         others = self._permitted([address for address in self._known if address not in servers], now)
         order += self._rng.sample(others, len(others))
-        if self._last_good is not None and self._last_good not in order:
-            order.append(self._last_good)
+        # One only: those that are gone for good would draw out the time until the list is tried again.
+        earlier = [address for address in self._seen if address not in order]
+        if earlier:
+            order.append(earlier[self._passes % len(earlier)])
         return order
 
     def _permitted(self, servers: Sequence[str], now: float) -> list[str]:

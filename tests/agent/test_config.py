@@ -58,7 +58,7 @@ class AgentConfigTests(SynchronousTestCase):
             "backoff_seconds": "1.5",
             "ssl_handshake_timeout": "999999",
             "host": "a,,b",
-            "host_last_good": "a b",
+            "host_seen": "a b",
         }.items():
             error = self.assertRaises(InvalidConfiguration, self.config, **{key: value})
             self.assertIn(f"{PATH}: {key.replace('_', '.')}={value}: ", str(error))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from agent.hosts import AVOID_SECONDS, SETTLED_SECONDS, Hosts
-from cloudlb.domain.host_list import HostList
+from cloudlb.domain.host_list import MAX_ADDRESSES, HostList
 
 ABC = HostList(("a", "b", "c"), "static")
 EVENTS = st.sampled_from(["next", "worked", "lost", "lost soon", "avoid", "replace", "refused", "busy"])
@@ -24,9 +24,9 @@ def walk(hosts: Hosts, steps: int, now: float = 0) -> str:
 class HostsTests(SynchronousTestCase):
     """Order and pauses."""
 
-    def hosts(self, hosts: HostList = ABC, **options: str) -> Hosts:
+    def hosts(self, hosts: HostList = ABC, seen: str = "") -> Hosts:
         """A walk that begins."""
-        return Hosts(hosts, random.Random(1), base=5, bound=60, **options)
+        return Hosts(hosts, random.Random(1), base=5, bound=60, seen=seen)
 
     def test_in_order(self) -> None:
         """The first pass has no pauses; each further one begins with one."""
@@ -65,8 +65,8 @@ class HostsTests(SynchronousTestCase):
         self.assertEqual(walk(hosts, 3, AVOID_SECONDS), ".abc")
 
     def test_avoided_in_the_middle(self) -> None:
-        """A pass that has begun comes to them after the others, and last to the server that worked."""
-        hosts = self.hosts(HostList(tuple("abcd")), last_good="z")
+        """A pass that has begun comes to them after the others, and last to a server of an earlier list."""
+        hosts = self.hosts(HostList(tuple("abcd")), seen="zabcd")
         self.assertEqual(walk(hosts, 1), "a")
         hosts.avoid(["a", "b"], 0)
         self.assertEqual(walk(hosts, 5), "cdbz.c")
@@ -84,27 +84,52 @@ class HostsTests(SynchronousTestCase):
         hosts.avoid([], 1)
         self.assertEqual(walk(hosts, 3, 1), "abc")
 
-    def test_last_good(self) -> None:
-        """When a new list fails in full, the server that worked is tried."""
+    def test_earlier_servers(self) -> None:
+        """When a new list fails in full, those of the lists before are tried, one in a pass, and first who sent it."""
         hosts = self.hosts()
-        hosts.worked("a")
-        hosts.replace(HostList(("x", "y")))
-        hosts.lost("a", 100)
-        self.assertEqual(walk(hosts, 6), "xya.xya")
+        hosts.worked("b")
+        hosts.replace(HostList(("x", "y")), "b")
+        hosts.lost("b", 100)
+        self.assertEqual(walk(hosts, 15), "xyb.xya.xyc.xyb.xya")
 
-    def test_last_good_of_an_earlier_run(self) -> None:
-        """It is remembered over a restart."""
-        self.assertEqual(walk(self.hosts(last_good="z"), 5), "abcz.a")
-        self.assertEqual(walk(self.hosts(last_good="b"), 4), "abc.a")
+    def test_worked_meanwhile(self) -> None:
+        """That a server of the new list worked does not have the others forgotten."""
+        hosts = self.hosts()
+        hosts.replace(HostList(("b",)), "a")
+        hosts.worked("b")
+        hosts.lost("b", 100)
+        self.assertEqual(walk(hosts, 6), "ba.bc.ba")
+
+    def test_worked_beside_the_list(self) -> None:
+        """A server that is in no list, and worked, is the first of them."""
+        hosts = self.hosts()
+        hosts.worked("z")
+        self.assertEqual(walk(hosts, 5), "abcz.a")
+
+    def test_earlier_servers_of_an_earlier_run(self) -> None:
+        """They are remembered over a restart, but not if somebody else has written the list."""
+        before = self.hosts()
+        before.replace(HostList(("b", "d")), "a")
+        self.assertEqual(before.seen, tuple("abdc"))
+        self.assertEqual(walk(self.hosts(before.current, "".join(before.seen)), 7), "bda.bdc.b")
+        self.assertEqual(walk(self.hosts(HostList(("b", "x")), "".join(before.seen)), 4), "bx.bx")
+
+    def test_many_servers(self) -> None:
+        """What is kept has an end, and the latest stay."""
+        hosts = self.hosts()
+        for number in range(1000):
+            hosts.replace(HostList((f"{number}", "b")), "a")
+        self.assertEqual(len(hosts.seen), MAX_ADDRESSES)
+        self.assertEqual(hosts.seen[:4], ("a", "999", "b", "998"))
 
     def test_new_list(self) -> None:
         """A new list is walked from its head without pauses; the same list changes nothing."""
         hosts = self.hosts()
         self.assertEqual(walk(hosts, 4), "abc.a")
-        hosts.replace(HostList(("a", "b", "c"), "static"))
+        hosts.replace(HostList(("a", "b", "c"), "static"), "a")
         self.assertEqual(walk(hosts, 1), "b")
-        hosts.replace(HostList(("c", "a"), "static"))
-        self.assertEqual(walk(hosts, 3), "ca.c")
+        hosts.replace(HostList(("c", "a"), "static"), "a")
+        self.assertEqual(walk(hosts, 4), "cab.c")
 
     def test_again(self) -> None:
         """A server can be tried once more before the others."""
@@ -143,7 +168,7 @@ class HostsTests(SynchronousTestCase):
         """Servers that one without room has named come after those of the list, in any order, unless to be avoided."""
         seen = set()
         for seed in range(20):
-            hosts = Hosts(HostList(("a", "b")), random.Random(seed), base=5, bound=60, last_good="z")
+            hosts = Hosts(HostList(("a", "b")), random.Random(seed), base=5, bound=60, seen="zab")
             self.assertEqual(walk(hosts, 1), "a")
             hosts.know(["b", "d", "c", "e"])
             hosts.avoid(["e"], 0)
@@ -202,7 +227,7 @@ class HostsTests(SynchronousTestCase):
                 case "avoid":
                     hosts.avoid(names, 0)
                 case "replace":
-                    hosts.replace(HostList(tuple(dict.fromkeys(names))))
+                    hosts.replace(HostList(tuple(dict.fromkeys(names))), names[0])
                 case "refused":
                     hosts.refused()
                 case "busy":

@@ -175,7 +175,7 @@ class SessionTests(SynchronousTestCase):
         self.world.agent("# ours\nour.own=1")
         text = self.world.path.read_text()
         self.assertIn("host=10.0.1.1,10.0.1.9@roundrobin\n", text)
-        self.assertTrue(text.endswith("# ours\nour.own=1\n"))
+        self.assertTrue(text.endswith("# ours\nour.own=1\nhost.seen=10.0.1.1,10.0.1.9\n"))
 
     def test_new_list(self) -> None:
         """SetupMSListCommand is persisted and answered, and moves nobody by itself."""
