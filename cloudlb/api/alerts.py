@@ -27,10 +27,10 @@ class AlertAnswer:
     name: str | None = shown("the name of the alert")
     description: str | None = shown("description of the alert")
     sent: Date | None = shown("the date and time the alert was sent, the last time if it was sent several times")
-    created: Date | None = shown("cloudlb's own: when it was sent first")
-    occurrences: int | None = shown("cloudlb's own: how often it was sent")
-    hostid: str | None = shown("cloudlb's own: the ID of the host")
-    hostname: str | None = shown("cloudlb's own: the name of the host")
+    created: Date | None = shown("when it was sent first", extension=True)
+    occurrences: int | None = shown("how often it was sent", extension=True)
+    hostid: str | None = shown("the ID of the host", extension=True)
+    hostname: str | None = shown("the name of the host", extension=True)
 
 
 @frozen(kw_only=True)

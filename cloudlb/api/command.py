@@ -51,6 +51,8 @@ class Command(Generic[A]):
     is_async: bool = False
     everywhere: bool = False
     """Whether a server that is not Up answers it, too, although it is no reading of rows."""
+    extension: bool = False
+    """Whether CloudStack has no such command."""
     since: str = FIRST_RELEASE
 
     @property

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from cloudlb.api.command import Body, Call, Command
 from cloudlb.api.errors import ApiError, ErrorCode
-from cloudlb.api.schema import describe_answer, describe_parameters, optional, shown
+from cloudlb.api.schema import describe_answer, describe_parameters, marked, optional, shown
 
 
 @frozen(kw_only=True)
@@ -22,6 +22,10 @@ class ApiAnswer:
     related: str | None = shown("comma separated related apis")
     params: list[dict[str, Any]] | None = shown("the list params the api accepts")
     response: list[dict[str, Any]] | None = shown("api response fields")
+    httprequesttype: str | None = shown("the preferred HTTP request type for the api")
+    extension: bool | None = shown(
+        "true if CloudStack has no such api; parameters and response fields say it as well", extension=True
+    )
 
 
 @frozen(kw_only=True)
@@ -44,12 +48,14 @@ def _describe(command: Command[Any], call: Call) -> Body:
     )
     return {
         "name": command.name,
-        "description": command.description,
+        "description": marked(command.description, command.extension),
         "since": command.since,
         "isasync": command.is_async,
         "related": ",".join(related),
         "params": describe_parameters(command.arguments),
         "response": describe_answer(command.answer),
+        "httprequesttype": "GET" if command.only_reads else "POST",
+        "extension": command.extension,
     }
 
 

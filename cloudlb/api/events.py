@@ -37,9 +37,9 @@ class EventAnswer:
     created: Date | None = shown("the date the event was created")
     state: str | None = shown("the state of the event; always Completed")
     archived: bool | None = shown("whether the event has been archived or not; never")
-    managementserverid: str | None = shown("cloudlb's own: the ID of the management server that told of it")
-    managementservername: str | None = shown("cloudlb's own: the name of that management server")
-    details: dict[str, str] | None = shown("cloudlb's own: for programs; of a transition from, to, event, session")
+    managementserverid: str | None = shown("the ID of the management server that told of it", extension=True)
+    managementservername: str | None = shown("the name of that management server", extension=True)
+    details: dict[str, str] | None = shown("for programs; of a transition from, to, event, session", extension=True)
 
 
 @frozen(kw_only=True)
@@ -224,9 +224,10 @@ COMMANDS = (
     ),
     Command(
         name="listInvestigations",
-        description="Lists why hosts' agents were looked into, and what came out. cloudlb's own.",
+        description="Lists why hosts' agents were looked into, and what came out.",
         arguments=ListInvestigations,
         answer=InvestigationAnswer,
         run=_list_investigations,
+        extension=True,
     ),
 )

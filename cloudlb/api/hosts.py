@@ -234,9 +234,10 @@ COMMANDS = (
     ),
     Command(
         name="restoreHost",
-        description="cloudlb's own: has the agent of a deleted host admitted again.",
+        description="Has the agent of a deleted host admitted again.",
         arguments=RestoreHost,
         answer=HostAnswer,
         run=_restore_host,
+        extension=True,
     ),
 )

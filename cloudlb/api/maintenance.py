@@ -39,7 +39,8 @@ class UpdateHost:
     allocationstate: str | None = optional("Enable or Disable: whether anything new is placed on the host")
     managedstate: str | None = optional(
         "Unmanaged: its resource is left alone, no command is sent to it; Managed: it is enabled again. "
-        "An extension: CloudStack has it for whole clusters"
+        "CloudStack has it for whole clusters",
+        extension=True,
     )
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 
 from cloudlb.agents.registration import Bundle, NewHost, NoAuthority
 from cloudlb.api.command import Body, Call, Command
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
 from cloudlb.api.hosts import HostAnswer, servers_by_id, show_host
-from cloudlb.api.schema import Key, as_answer, optional, required
+from cloudlb.api.schema import Key, as_answer, optional, required, shown
 from cloudlb.api.zones import ARCHITECTURES, HYPERVISORS, find_cluster, find_pod, find_zone, new_name, one_of
 from cloudlb.domain.addresses import InvalidAddress, normalize_address
 from cloudlb.domain.models import Cluster
@@ -37,20 +37,17 @@ class AddHost:
     password: str | None = optional("the password for the host, for a resource that asks for it", secret=True)
     hosttags: list[str] | None = optional("list of tags to be added to the host")
     allocationstate: str | None = optional("Enabled: what every new host is; see updateHost")
-    resource: str | None = optional("cloudlb's own: the class of the host's resource, by its dotted name")
+    resource: str | None = optional("the class of the host's resource, by its dotted name", extension=True)
 
 
 @frozen(kw_only=True)
 class NewHostAnswer(HostAnswer):
     """A host, and what its agent needs."""
 
-    agentbundle: dict[str, Any] | None = field(
-        default=None,
-        repr=False,
-        metadata={
-            "description": "cloudlb's own: files for the host's agent, in this answer only: certificate, privatekey, "
-            "cacertificates and agentproperties"
-        },
+    agentbundle: dict[str, Any] | None = shown(
+        "files for the host's agent, in this answer only: certificate, privatekey, cacertificates and agentproperties",
+        secret=True,
+        extension=True,
     )
 
 

@@ -142,10 +142,11 @@ COMMANDS = (
     Command(
         name="plan",
         description="Tells which hosts would be moved to which management server, as things are or after a change of "
-        "settings, and moves none. An extension: CloudStack has no such command.",
+        "settings, and moves none.",
         arguments=PlanArguments,
         answer=PlanAnswer,
         run=_plan,
         everywhere=True,
+        extension=True,
     ),
 )

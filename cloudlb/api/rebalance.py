@@ -38,10 +38,11 @@ COMMANDS = (
     Command(
         name=REBALANCE,
         description="Evens out now how many hosts the management servers have, as `plan` shows it; the job ends when "
-        "every move has ended. An extension: CloudStack has no such command.",
+        "every move has ended.",
         arguments=NoArguments,
         answer=RebalanceAnswer,
         run=_rebalance,
         is_async=True,
+        extension=True,
     ),
 )

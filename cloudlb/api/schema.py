@@ -35,24 +35,32 @@ def required(description: str, *, related: str = "", length: int = LENGTH, secre
     return field(repr=not secret, metadata=_metadata(description, related, length))
 
 
-def optional(description: str, *, related: str = "", length: int = LENGTH, secret: bool = False) -> Any:
+def optional(
+    description: str, *, related: str = "", length: int = LENGTH, secret: bool = False, extension: bool = False
+) -> Any:
     """Declare a parameter that is None where a call does not carry it.
 
     Args:
         related: commands, comma-separated, whose answers carry ids for it.
         length: the most characters it may have.
         secret: it has no place in a repr.
+        extension: CloudStack's command has no such parameter.
     """
-    return field(default=None, repr=not secret, metadata=_metadata(description, related, length))
+    return field(default=None, repr=not secret, metadata=_metadata(description, related, length, extension))
 
 
-def shown(description: str) -> Any:
-    """Declare a field of an answer; None is left out of it."""
-    return field(default=None, metadata={"description": description})
+def shown(description: str, *, secret: bool = False, extension: bool = False) -> Any:
+    """Declare a field of an answer; None is left out of it.
+
+    Args:
+        secret: it has no place in a repr.
+        extension: CloudStack's answer has no such field.
+    """
+    return field(default=None, repr=not secret, metadata={"description": description, "extension": extension})
 
 
-def _metadata(description: str, related: str, length: int) -> Mapping[str, Any]:
-    return {"description": description, "related": related, "length": length}
+def _metadata(description: str, related: str, length: int, extension: bool = False) -> Mapping[str, Any]:
+    return {"description": description, "related": related, "length": length, "extension": extension}
 
 
 def _truth(text: str) -> bool:
@@ -162,12 +170,13 @@ def describe_parameters(described: type[Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": attribute.name,
-            "description": attribute.metadata["description"],
+            "description": marked(attribute.metadata["description"], attribute.metadata["extension"]),
             "type": kind.name,
             "length": attribute.metadata["length"],
             "required": attribute.default is NOTHING,
             "since": FIRST_RELEASE,
             "related": attribute.metadata["related"],
+            "extension": attribute.metadata["extension"],
         }
         for attribute, kind in _typed_fields(described)
     ]
@@ -176,9 +185,19 @@ def describe_parameters(described: type[Any]) -> list[dict[str, Any]]:
 def describe_answer(described: type[Any]) -> list[dict[str, Any]]:
     """The ``response`` of listApis."""
     return [
-        {"name": attribute.name.rstrip("_"), "description": attribute.metadata["description"], "type": kind.name}
+        {
+            "name": attribute.name.rstrip("_"),
+            "description": marked(attribute.metadata["description"], attribute.metadata["extension"]),
+            "type": kind.name,
+            "extension": attribute.metadata["extension"],
+        }
         for attribute, kind in _typed_fields(described)
     ]
+
+
+def marked(description: str, extension: bool) -> str:
+    """A description as people read it: clients that know of no extensions show nothing else."""
+    return f"cloudlb's own: {description}" if extension else description
 
 
 def date(seconds: float | None) -> Date | None:

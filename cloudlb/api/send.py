@@ -155,11 +155,11 @@ def _fields(arguments: str | None) -> Mapping[str, Any]:
 COMMANDS = (
     Command(
         name="sendCommand",
-        description="Sends a command to a host, whichever server the host is on. An extension of cloudlb's: "
-        "CloudStack has no such call.",
+        description="Sends a command to a host, whichever server the host is on.",
         arguments=SendCommand,
         answer=CommandAnswer,
         run=_send_command,
         is_async=True,
+        extension=True,
     ),
 )

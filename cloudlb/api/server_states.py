@@ -27,10 +27,10 @@ _SHUTDOWN = frozenset({ServerState.PREPARING_FOR_SHUTDOWN, ServerState.READY_TO_
 
 @frozen(kw_only=True)
 class MaintenanceAnswer:
-    """How far a server is; all but ``managementservername``, ``drain`` and ``rebalancejobid`` is CloudStack's."""
+    """How far a server is."""
 
     managementserverid: str | None = shown("The id of the management server")
-    managementservername: str | None = shown("the name of the management server")
+    managementservername: str | None = shown("the name of the management server", extension=True)
     state: str | None = shown("the state of the management server")
     maintenanceinitiated: bool | None = shown("Indicates whether maintenance has been initiated")
     shutdowntriggered: bool | None = shown("Indicates whether a shutdown has been triggered")
@@ -38,8 +38,10 @@ class MaintenanceAnswer:
     pendingjobscount: Long | None = shown("The number of jobs in progress")
     agentscount: Long | None = shown("The number of host agents this management server is responsible for")
     agents: list[str] | None = shown("The host agents this management server is responsible for")
-    drain: dict[str, Any] | None = shown("its latest emptying: total, moved, left, failed, eta and more")
-    rebalancejobid: str | None = shown("the job that moves hosts back to it, after cancelMaintenance")
+    drain: dict[str, Any] | None = shown(
+        "its latest emptying: total, moved, left, failed, eta and more", extension=True
+    )
+    rebalancejobid: str | None = shown("the job that moves hosts back to it, after cancelMaintenance", extension=True)
 
 
 @frozen(kw_only=True)
@@ -60,6 +62,14 @@ class EmptyServer(WhichServer):
     forced: bool | None = optional(
         "true: when `management.server.maintenance.timeout` is over, disconnect the hosts that are left"
     )
+
+
+@frozen(kw_only=True)
+class ShutDownServer(WhichServer):
+    """Which server is to be shut down, and how it is emptied; CloudStack's waits for its jobs alone."""
+
+    algorithm: str | None = optional("as of prepareForMaintenance", extension=True)
+    forced: bool | None = optional("as of prepareForMaintenance", extension=True)
 
 
 @frozen(kw_only=True)
@@ -85,8 +95,13 @@ class RemoveServer:
     id: Key = required("the ID of the Management Server", related="listManagementServers")
 
 
-def _emptying(name: str, description: str, order: Callable[[ServerOrders], Any]) -> Command[EmptyServer]:
-    async def run(call: Call, arguments: EmptyServer) -> Body:
+def _emptying(
+    name: str,
+    description: str,
+    arguments_class: type[EmptyServer | ShutDownServer],
+    order: Callable[[ServerOrders], Any],
+) -> Command[Any]:
+    async def run(call: Call, arguments: EmptyServer | ShutDownServer) -> Body:
         algorithm = _algorithm(arguments.algorithm)
         return await _obey(
             call,
@@ -100,7 +115,7 @@ def _emptying(name: str, description: str, order: Callable[[ServerOrders], Any])
     return Command(
         name=name,
         description=description,
-        arguments=EmptyServer,
+        arguments=arguments_class,
         answer=MaintenanceAnswer,
         run=run,
         everywhere=True,
@@ -195,6 +210,7 @@ COMMANDS = (
         "prepareForMaintenance",
         "Prepares management server for maintenance: it takes no new jobs, ends those that it has, and its hosts are "
         "moved to the others. Called again, it goes on.",
+        EmptyServer,
         lambda orders: orders.prepare_for_maintenance,
     ),
     Command(
@@ -209,11 +225,13 @@ COMMANDS = (
         "prepareForShutdown",
         "Prepares the management server for a shutdown: it takes no new jobs, ends those that it has, and its hosts "
         "are moved to the others. Called again, it goes on.",
+        ShutDownServer,
         lambda orders: orders.prepare_for_shutdown,
     ),
     _emptying(
         "triggerShutdown",
         "Shuts the management server down, once it has neither jobs nor hosts.",
+        ShutDownServer,
         lambda orders: orders.trigger_shutdown,
     ),
     Command(

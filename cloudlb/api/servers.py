@@ -39,16 +39,18 @@ class ServerAnswer:
     name: str | None = shown("the name of the management server")
     state: str | None = shown("the state of the management server")
     version: str | None = shown("the version of the management server")
-    msid: Long | None = shown("the number of the management server")
+    msid: Long | None = shown("the number of the management server", extension=True)
     ipaddress: str | None = shown("the address that agents connect to")
     serviceip: str | None = shown("the address that agents connect to")
     lastserverstart: Date | None = shown("the last time this Management Server was started")
     lastserverstop: Date | None = shown("the last time this Management Server was stopped")
-    runid: Long | None = shown("grows with each start of the management server")
+    runid: Long | None = shown("grows with each start of the management server", extension=True)
     peers: list[dict[str, Any]] | None = shown("how the management server sees the others, with peers=true")
     agentscount: Long | None = shown("the number of host agents this Management Server is responsible for")
     pendingjobscount: Long | None = shown("the number of pending jobs in this Management Server")
-    drain: dict[str, Any] | None = shown("its latest emptying: total, moved, left, failed, eta and more")
+    drain: dict[str, Any] | None = shown(
+        "its latest emptying: total, moved, left, failed, eta and more", extension=True
+    )
 
 
 def find_server(txn: Transaction, key: Key, parameter: str = "managementserverid") -> Server:

@@ -117,17 +117,21 @@ class UpdateConfiguration(ScopeArguments):
     """A setting's new value."""
 
     name: str = required("the name of the configuration")
-    value: str = required("the value of the configuration", length=VALUE_LENGTH)
-    forced: bool | None = optional("set `host` also to a list of which no address belongs to a live server")
+    value: str | None = optional("the value of the configuration; without it nothing changes", length=VALUE_LENGTH)
+    forced: bool | None = optional(
+        "set `host` also to a list of which no address belongs to a live server", extension=True
+    )
 
 
 async def _update_configuration(call: Call, arguments: UpdateConfiguration) -> Body:
     _refuse_foreign(arguments)
     cluster = await call.store.read(lambda txn: _find_scope(txn, arguments))
     try:
-        await call.context.settings.change(
-            arguments.name, arguments.value, cluster.id if cluster else None, forced=bool(arguments.forced)
-        )
+        setting_named(arguments.name)
+        if arguments.value is not None:
+            await call.context.settings.change(
+                arguments.name, arguments.value, cluster.id if cluster else None, forced=bool(arguments.forced)
+            )
     except InvalidSetting as error:
         raise _refused(arguments.name, "value", error) from error
     return await _one(call, arguments.name, cluster)

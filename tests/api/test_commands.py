@@ -85,13 +85,14 @@ class DiscoveryTests(ApiTestCase):
                         "required": bool,
                         "since": str,
                         "related": str,
+                        "extension": bool,
                     },
                     {name: type(value) for name, value in parameter.items()},
                 )
             self.assertTrue(api["response"], api["name"])
             for field in api["response"]:
-                self.assertEqual(["description", "name", "type"], sorted(field))
-                self.assertTrue(all(isinstance(value, str) and value for value in field.values()), field)
+                self.assertEqual(["description", "extension", "name", "type"], sorted(field))
+                self.assertTrue(all(field[key] and type(field[key]) is str for key in ("description", "name", "type")))
 
     def test_related_commands_exist(self) -> None:
         """A related command is one that can be called."""

@@ -113,6 +113,7 @@ class DescribeTests(SynchronousTestCase):
                 "required": True,
                 "since": "0.1.0",
                 "related": "listHosts",
+                "extension": False,
             },
             described["id"],
         )
