@@ -149,7 +149,8 @@ def _is_over(state: Row, shutdown: bool) -> bool:
     if state["state"] == "Down":
         return True
     if shutdown:
-        return bool(state["state"] != "ShuttingDown")
+        # One whose time is over ends as well, unless its agents have nowhere to go.
+        return bool(state["state"] != "ShuttingDown" or {"end", "note"} <= state.get("drain", {}).keys())
     return state["state"] == "Maintenance" or "end" in state.get("drain", {})
 
 

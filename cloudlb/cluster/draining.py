@@ -267,15 +267,42 @@ class Draining:
         if drain is not None and 0 < self._awaited <= drain.number:
             self.hurry()
         if state is ServerState.SHUTTING_DOWN:
-            # Agents that have nowhere to go keep it alive, also when its time is over.
-            if not self._stopping and (self._emptying.possible or not len(self._directory)):
-                self._stopping = True
-                self.log.info("the server was emptied for its shutdown, and ends")
-                self._stop_process()
+            if not self._stopping:
+                await self._shut_down(drain)
         elif state in (ServerState.MAINTENANCE, ServerState.READY_TO_SHUTDOWN) and self._emptying.possible:
             await self._emptying.ask(None)
         elif state is ServerState.UP:
             self._emptying.rest()
+
+    async def _shut_down(self, drain: Drain | None) -> None:
+        """End the process; but agents that have nowhere to go keep it alive, also when its time is over."""
+        if len(self._directory):
+            if not self._emptying.possible:
+                return
+            if drain is not None and drain.note is not None:
+                await self._order_again(drain)
+                return
+        self._stopping = True
+        self.log.info("the time for the shutdown has come: {count} hosts are here", count=len(self._directory))
+        self._stop_process()
+
+    async def _order_again(self, drain: Drain) -> None:
+        """Give its whole time once more to a drain whose agents had nowhere to go when it was over."""
+
+        def work(txn: Transaction) -> None:
+            latest = txn.drains.get(drain.server_id)
+            if latest is not None and latest.number == drain.number:
+                txn.drains.put(
+                    Drain(
+                        server_id=drain.server_id,
+                        algorithm=drain.algorithm,
+                        forced=drain.forced,
+                        timeout=drain.timeout,
+                    )
+                )
+
+        await self._store.run(work)
+        self._due = True
 
     async def _carry_on(self, ordered: Drain, found: _Found, now: float) -> None:
         if self._drain is None or self._drain.number != ordered.number:

@@ -187,6 +187,15 @@ class DrainTests(ServerCommandTestCase):
         result = await running
         self.assertEqual((0, "beta: Down; 3 of 3 agents moved, 0 left, done\n"), (result.exit_code, result.stdout))
 
+    async def test_shutdown_with_nowhere_to_go(self) -> None:
+        """A server that stays with its agents, for want of another one, is not waited for."""
+        running = self.run_command("drain", "beta", "--shutdown")
+        await self.state(ServerState.SHUTTING_DOWN)
+        await self.write(total=3, left=3, ended=1004.0, end=DrainEnd.TIMED_OUT, note="nobody takes agents")
+        result = await running.addTimeout(10, reactor)
+        text = "beta: ShuttingDown; 0 of 3 agents moved, 3 left, timed out, nobody takes agents\n"
+        self.assertEqual((3, text), (result.exit_code, result.stdout))
+
     async def test_server_that_was_asked_ends(self) -> None:
         """Another one is asked how it goes on; their APIs have the same port."""
         self.assertEqual(0, (await self.run_command("drain", "beta", "--shutdown", "--no-wait")).exit_code)

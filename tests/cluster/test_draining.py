@@ -273,7 +273,7 @@ class NowhereTests(DrainCase):
         self.assertEqual(self.transitions(), [])
 
     def test_shutdown_times_out(self) -> None:
-        """The server keeps its agents until another one is there for them; then it ends."""
+        """The server keeps its agents until another one is there for them; then it is emptied, and ends."""
         world = self.build(servers=2, agents=4)
         world.change_setting(MAINTENANCE_TIMEOUT, "1")
         world.change_setting("indirect.agent.lb.move.rate", "1")
@@ -285,11 +285,15 @@ class NowhereTests(DrainCase):
         self.assertTrue(self.first.alive)
         self.assertIs(self.state(self.first), ServerState.SHUTTING_DOWN)
         self.assertEqual(len(world.spread()[self.first.address]), 4)
+        self.mark = self.last_event()
         world.restart_server(self.second)
         world.advance(30)
+        drain = self.drain(self.first)
+        self.assertEqual((drain.end, drain.number, drain.moved, drain.note), (DrainEnd.DONE, 2, 4, None))
         self.assertFalse(self.first.alive)
         self.assertEqual(len(world.spread()[self.second.address]), 4)
         self.assert_well()
+        self.assertEqual(self.transitions(), [])
 
     def test_all_but_one(self) -> None:
         """The last one cannot be drained; the others can."""
