@@ -36,6 +36,7 @@ setup(
         "javaproperties>=0.8.2",
         "sqlalchemy>=2.0.36,<2.2",
         "alembic>=1.13",
+        "argon2-cffi>=23.1",
         "click>=8.1",
         "rich>=13.7",
         "cs>=3.2",

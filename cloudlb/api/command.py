@@ -10,8 +10,8 @@ from attrs import field, frozen
 from cloudlb.api.context import ApiContext
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
 from cloudlb.api.schema import FIRST_RELEASE, as_answer, optional, shown
-from cloudlb.domain.models import Account
 from cloudlb.domain.ports import Store
+from cloudlb.domain.users import Account
 
 A = TypeVar("A")
 T = TypeVar("T")

@@ -91,7 +91,7 @@ class ApiResource(Resource):
     ) -> Mapping[str, Any]:
         store, key = self._context.store, parameters.get("apikey", "")
         account = verify(
-            sent, await store.read(lambda txn: txn.accounts.by_api_key(key)), self._context.clock.seconds()
+            sent, await store.read(lambda txn: txn.accounts.key(key)), self._context.clock.seconds()
         )
         if command is None:
             name = parameters.get("command")

@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from cloudlb.api.errors import ApiError, ErrorCode
-from cloudlb.domain.models import Account
+from cloudlb.domain.users import Account, ApiKey
 
 
 def unauthorized() -> ApiError:
@@ -28,27 +28,28 @@ def signatures(parameters: Mapping[str, str], secret: str) -> Iterator[str]:
         yield b64encode(hmac.digest(secret.encode(), spelling.encode(), "sha1")).decode()
 
 
-def verify(parameters: Mapping[str, str], account: Account | None, now: float) -> Account:
+def verify(parameters: Mapping[str, str], key: ApiKey | None, now: float) -> Account:
     """Check who calls.
 
     Args:
         parameters: of the query, named as they were sent.
-        account: the one that has the query's apiKey.
+        key: the pair with the query's apiKey.
         now: seconds since the epoch.
 
     Raises:
-        ApiError: unknown key, wrong signature, or version 3 without an ``expires`` in the future.
+        ApiError: unknown or expired key, its user disabled, wrong signature, or version 3 without an ``expires`` in the
+            future.
     """
     lowered = {name.lower(): value for name, value in parameters.items()}
     given = lowered.get("signature", "").encode()
     # An unknown key takes the same way as a known one, so that time does not tell which keys exist.
-    expected = signatures(parameters, account.secret_key if account is not None else "")
+    expected = signatures(parameters, key.secret_key if key is not None else "")
     matches = [hmac.compare_digest(signature.encode(), given) for signature in expected]
-    if account is None or not any(matches):
+    if key is None or not any(matches) or not key.is_valid(now):
         raise unauthorized()
     if lowered.get("signatureversion") == "3" and not _is_future(lowered.get("expires", ""), now):
         raise unauthorized()
-    return account
+    return key.account
 
 
 def _is_future(expires: str, now: float) -> bool:

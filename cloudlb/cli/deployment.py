@@ -24,12 +24,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
 from cloudlb.agents.live_settings import TOPIC
-from cloudlb.cli.deployment_files import INI_FILE, DeploymentFiles
+from cloudlb.cli.deployment_files import INI_FILE, PASSWORD_FILE, DeploymentFiles
 from cloudlb.config import InvalidConfiguration, ServerConfig, load_server_config
 from cloudlb.domain.addresses import InvalidAddress, normalize_address
-from cloudlb.domain.models import Account
+from cloudlb.domain.passwords import hash_password
 from cloudlb.domain.ports import StoreUnavailable, Transaction
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting, check_value
+from cloudlb.domain.users import Account, ApiKey, Role
 from cloudlb.net.pki import CERTIFICATE_FILE, CertificateAuthority, PkiError
 from cloudlb.storage.backend import UnsupportedDatabase
 from cloudlb.storage.database import Database
@@ -45,7 +46,16 @@ ADMINISTRATOR = "admin"
 PORT = 8250
 API_PORT = 8080
 MAX_AGENTS = 100_000
-_OWN_NAMES = {"ca", "servers", "agents", INI_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
+_OWN_NAMES = {
+    "ca",
+    "servers",
+    "agents",
+    INI_FILE,
+    PASSWORD_FILE,
+    DATABASE_FILE,
+    f"{DATABASE_FILE}-wal",
+    f"{DATABASE_FILE}-shm",
+}
 
 
 class DeploymentError(Exception):
@@ -138,7 +148,9 @@ def deploy(request: Request, progress: Callable[[str], None] = lambda line: None
             progress(f"server {address}")
             files.write_server(address)
         new_agents = files.write_agents(plan.agents, populated.hosts, progress)
-        files.write_ini(plan.servers[0], populated.account)
+        files.write_ini(plan.servers[0], populated.key)
+        if populated.password is not None:
+            files.write_password(populated.password)
     except (
         InvalidAddress,
         InvalidConfiguration,
@@ -255,7 +267,10 @@ def _settings(request: Request) -> dict[str, str]:
 
 @frozen(kw_only=True)
 class _Populated:
-    account: Account
+    key: ApiKey
+    """The administrator's."""
+    password: str | None = field(repr=False)
+    """The administrator's, if it is new."""
     authority: CertificateAuthority
     hosts: tuple[str, ...]
     """The addresses of ``host``."""
@@ -266,13 +281,14 @@ def _populate(plan: _Plan) -> _Populated:
     """Fill a new database, in one transaction, and make the CA; in another, only add new servers to ``host``."""
 
     def work(txn: Transaction) -> _Populated:
-        account = txn.accounts.by_username(ADMINISTRATOR)
+        account, password = txn.accounts.by_username(ADMINISTRATOR), None
         if account is None:
             zone = txn.topology.add_zone("zone-1")
             pod = txn.topology.add_pod("pod-1", zone.id)
             txn.topology.add_cluster("cluster-1", pod.id, hypervisor="KVM", arch="x86_64")
+            password = secrets.token_urlsafe(15)
             account = txn.accounts.add(
-                username=ADMINISTRATOR, api_key=secrets.token_urlsafe(48), secret_key=secrets.token_urlsafe(48)
+                username=ADMINISTRATOR, role=Role.ADMINISTRATOR, password=hash_password(password), now=time.time()
             )
             for name, value in {HOST: ",".join(plan.servers), **plan.settings}.items():
                 txn.settings.set(name, value, None)
@@ -287,7 +303,10 @@ def _populate(plan: _Plan) -> _Populated:
         # Before the commit: to the next run, a database with an administrator and no CA beside it is another
         # deployment's. And not before the refusal: a CA would make that database this deployment's.
         authority = _authority(plan.folder)
-        return _Populated(account=account, authority=authority, hosts=(*current.servers, *missing), kept=kept)
+        key = _key(txn, account)
+        return _Populated(
+            key=key, password=password, authority=authority, hosts=(*current.servers, *missing), kept=kept
+        )
 
     database = Database(plan.url, writer=InlineExecutor(), reader=InlineExecutor())
 
@@ -299,6 +318,21 @@ def _populate(plan: _Plan) -> _Populated:
             await database.stop()
 
     return _now(Deferred.fromCoroutine(populate()))
+
+
+def _key(txn: Transaction, account: Account) -> ApiKey:
+    """A pair of the administrator's: that of an earlier run, unless it was deleted."""
+    for key in txn.accounts.all_keys():
+        if key.account.id == account.id and key.expires is None:
+            return key
+    return txn.accounts.add_key(
+        account.id,
+        name="cloudlb init",
+        api_key=secrets.token_urlsafe(48),
+        secret_key=secrets.token_urlsafe(48),
+        expires=None,
+        now=time.time(),
+    )
 
 
 def _now(deferred: Deferred[T]) -> T:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from cloudlb.domain.models import Account
+from cloudlb.domain.users import ApiKey
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.net.pki import CertificateAuthority, KeyPair
 from cloudlb.net.properties_text import properties_text
 from cloudlb.resource.loading import SIMULATOR
 
 INI_FILE = "cloudstack.ini"
+PASSWORD_FILE = "admin-password"  # noqa: S105 - a name
+"""The first password of the administrator, for the dashboard."""
 _PUBLIC, _PRIVATE = 0o644, 0o600
 
 
@@ -59,7 +61,7 @@ class DeploymentFiles:
                 progress(f"agents 1 to {number}")
         return new
 
-    def write_ini(self, address: str, account: Account) -> None:
+    def write_ini(self, address: str, key: ApiKey) -> None:
         """Write cloudstack.ini with the API of the server at this address."""
         path = self.folder / INI_FILE
         if path.exists():
@@ -68,10 +70,14 @@ class DeploymentFiles:
         lines = (
             "[cloudstack]",
             f"endpoint = http://{host}:{self.api_port}/client/api",
-            f"key = {account.api_key}",
-            f"secret = {account.secret_key}",
+            f"key = {key.api_key}",
+            f"secret = {key.secret_key}",
         )
         write_atomically(path, "".join(f"{line}\n" for line in lines).encode(), _PRIVATE)
+
+    def write_password(self, password: str) -> None:
+        """Write the administrator's first password."""
+        write_atomically(self.folder / PASSWORD_FILE, f"{password}\n".encode(), _PRIVATE)
 
     def _write_agent(self, number: int, hosts: tuple[str, ...]) -> bool:
         folder = self.folder / "agents" / str(number)

@@ -198,17 +198,6 @@ class Server:
         return address in (self.address, self.name)
 
 
-@frozen(kw_only=True)
-class Account:
-    """Who may call the API."""
-
-    id: int
-    uuid: str
-    username: str
-    api_key: str
-    secret_key: str = field(repr=False)
-
-
 class JobStatus(Enum):
     """CloudStack's ``jobstatus`` numbers."""
 

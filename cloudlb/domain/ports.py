@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
+from cloudlb.domain.change_ports import ChangeRows
 from cloudlb.domain.host_ports import Admission, HostFilter, HostRows, Location, Refused, Standing
 from cloudlb.domain.models import (
-    Account,
     Cluster,
     ClusterId,
     HostId,
@@ -32,6 +32,7 @@ from cloudlb.domain.models import (
 from cloudlb.domain.record_ports import AlertRows, DrainRows, EventRows, InvestigationRows
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import Settings
+from cloudlb.domain.user_ports import AccountRows
 
 __all__ = [
     "AccountRows",
@@ -41,6 +42,7 @@ __all__ = [
     "AmbiguousName",
     "Bus",
     "BusRows",
+    "ChangeRows",
     "DrainRows",
     "EventRows",
     "HostFilter",
@@ -152,15 +154,6 @@ class TopologyRows(Protocol):
     def add_cluster(self, name: str, pod_id: PodId, *, hypervisor: str, arch: str) -> Cluster: ...
 
 
-class AccountRows(Protocol):
-    """Users of the API. ``add`` raises AlreadyExists for a taken name or key."""
-
-    def by_api_key(self, api_key: str) -> Account | None: ...
-    def by_username(self, username: str) -> Account | None: ...
-    def usernames(self) -> Mapping[int, str]: ...
-    def add(self, *, username: str, api_key: str, secret_key: str) -> Account: ...
-
-
 class JobRows(Protocol):
     """Asynchronous jobs. Where several are listed, they have of their arguments ``class`` alone."""
 
@@ -269,6 +262,8 @@ class Transaction(Protocol):
     def investigations(self) -> InvestigationRows: ...
     @property
     def bus(self) -> BusRows: ...
+    @property
+    def changes(self) -> ChangeRows: ...
 
 
 class Store(Protocol):

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -99,12 +100,16 @@ host = Table(
     Column("tags", JSON, nullable=False, server_default="[]"),
     # Of a host that was lost, and has not gone on request.
     Column("looked_into", Float),
+    # By the clock of the database; that it was heard or looked into is no change.
+    Column("changed", Float, nullable=False, server_default="0"),
     Index(None, "name"),
     # Answers "the hosts of a zone in order" from the index alone.
     Index(None, "zone_id", "removed", "id"),
     # Hosts that are Disconnected for long are few, and looked for often.
     Index(None, "status", "disconnected"),
     Index(None, "status", "looked_into"),
+    # What has changed lately is asked for every second.
+    Index(None, "changed"),
 )
 
 out_of_band = Table(
@@ -175,8 +180,28 @@ account = Table(
     Column("id", Integer, primary_key=True),
     Column("uuid", String(36), nullable=False, unique=True),
     Column("username", String(255), nullable=False, unique=True),
+    # Of servers of the version before, that know one pair for each; what is written since is known to nobody.
     Column("api_key", String(255), nullable=False, unique=True),
     Column("secret_key", String(255), nullable=False),
+    Column("role", String(32), nullable=False, server_default="Root Admin"),
+    Column("password", Text),
+    Column("created", Float),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    # Events still tell of who was deleted.
+    Column("removed", Float),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("account_id", ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("api_key", String(255), nullable=False, unique=True),
+    Column("secret_key", String(255), nullable=False),
+    Column("created", Float),
+    Column("expires", Float),
 )
 
 async_job = Table(

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.domain.users import Role
 from cloudlb.wire import Flag, ReadyAnswer
 from tests.agents.server import FakeLink, ServerFixture
 
@@ -28,7 +29,9 @@ class TwoServersCase(SynchronousTestCase):
     def add_account(self) -> int:
         """Add an account for who calls."""
         account = self.successResultOf(
-            self.asked.database.run(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="secret"))
+            self.asked.database.run(
+                lambda txn: txn.accounts.add(username="admin", role=Role.ADMINISTRATOR, password=None, now=0.0)
+            )
         )
         return account.id
 

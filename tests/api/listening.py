@@ -31,7 +31,7 @@ from cloudlb.domain.models import Host, HostFacts, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.api.world import API_KEY, SECRET
+from tests.api.world import API_KEY, add_user
 from tests.storage.sqlite import new_database
 
 
@@ -73,7 +73,7 @@ class ListeningTestCase(TestCase):
             clock=clock,
         )
         context.server_orders.rebalancer = rebalancer
-        await database.run(lambda txn: txn.accounts.add(username="admin", api_key=API_KEY, secret_key=SECRET))
+        await database.run(lambda txn: add_user(txn, "admin", API_KEY))
         factory = WrappingFactory(api_site(context))
         port = clock.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)

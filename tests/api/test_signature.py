@@ -11,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.api.errors import ApiError
 from cloudlb.api.signature import signatures, verify
-from cloudlb.domain.models import Account
+from cloudlb.domain.users import Account, ApiKey, Role
 from tests.api.world import API_KEY, NOW, SECRET, ApiTestCase, encode, sign
 
-ACCOUNT = Account(id=1, uuid="u", username="admin", api_key=API_KEY, secret_key=SECRET)
+ACCOUNT = Account(id=1, uuid="u", username="admin", role=Role.ADMINISTRATOR, created=NOW, disabled=False, password=None)
+KEY = ApiKey(uuid="k", account=ACCOUNT, name="", api_key=API_KEY, secret_key=SECRET, created=NOW, expires=None)
 
 names = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGH[].", min_size=1, max_size=8).filter(
     lambda name: name.lower() not in ("signature", "signatureversion", "expires")
@@ -36,7 +37,7 @@ class SignatureTests(SynchronousTestCase):
         """Whatever cs signs is accepted."""
         signed = dict(parameters)
         CloudStack("http://x", key=API_KEY, secret=SECRET)._sign(signed)
-        self.assertIs(ACCOUNT, verify(signed, ACCOUNT, NOW))
+        self.assertIs(ACCOUNT, verify(signed, KEY, NOW))
 
     @given(queries, st.data())
     @settings(max_examples=60)
@@ -44,8 +45,8 @@ class SignatureTests(SynchronousTestCase):
         """A parameter whose value is changed, in more than the case of letters, is noticed; so is an added one."""
         signed = sign(parameters)
         name = data.draw(st.sampled_from(sorted(parameters)))
-        self.assertRaises(ApiError, verify, {**signed, name: signed[name] + "x"}, ACCOUNT, NOW)
-        self.assertRaises(ApiError, verify, {**signed, "added": "1"}, ACCOUNT, NOW)
+        self.assertRaises(ApiError, verify, {**signed, name: signed[name] + "x"}, KEY, NOW)
+        self.assertRaises(ApiError, verify, {**signed, "added": "1"}, KEY, NOW)
 
     def test_vector(self) -> None:
         """The signature of a query whose digest was computed by hand with openssl."""
@@ -58,26 +59,26 @@ class SignatureTests(SynchronousTestCase):
         plain, escaped = signatures({"name": "~a"}, SECRET)
         self.assertNotEqual(plain, escaped)
         for signature in (plain, escaped):
-            self.assertIs(ACCOUNT, verify({"name": "~a", "signature": signature}, ACCOUNT, NOW))
+            self.assertIs(ACCOUNT, verify({"name": "~a", "signature": signature}, KEY, NOW))
 
     def test_expiry(self) -> None:
         """Version 3 needs a future time; without a version a call does not expire."""
         for when, valid in ((expires(1), True), (expires(0), False), (expires(-1), False), ("", False), ("x", False)):
             signed = sign({"signatureVersion": "3", "expires": when})
             if valid:
-                self.assertIs(ACCOUNT, verify(signed, ACCOUNT, NOW))
+                self.assertIs(ACCOUNT, verify(signed, KEY, NOW))
             else:
-                self.assertRaises(ApiError, verify, signed, ACCOUNT, NOW)
-        self.assertRaises(ApiError, verify, sign({"signatureVersion": "3"}), ACCOUNT, NOW)
-        self.assertIs(ACCOUNT, verify(sign({"expires": expires(-1)}), ACCOUNT, NOW))
+                self.assertRaises(ApiError, verify, signed, KEY, NOW)
+        self.assertRaises(ApiError, verify, sign({"signatureVersion": "3"}), KEY, NOW)
+        self.assertIs(ACCOUNT, verify(sign({"expires": expires(-1)}), KEY, NOW))
 
     def test_other_time_zone(self) -> None:
         """The offset of ``expires`` counts."""
         moment = datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         early = sign({"signatureVersion": "3", "expires": f"{moment}+0100"})
         late = sign({"signatureVersion": "3", "expires": f"{moment}-0100"})
-        self.assertRaises(ApiError, verify, early, ACCOUNT, NOW)
-        self.assertIs(ACCOUNT, verify(late, ACCOUNT, NOW))
+        self.assertRaises(ApiError, verify, early, KEY, NOW)
+        self.assertIs(ACCOUNT, verify(late, KEY, NOW))
 
 
 class AuthenticationTests(ApiTestCase):

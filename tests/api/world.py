@@ -36,8 +36,9 @@ from cloudlb.cluster.membership import Membership
 from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.models import Account, Host, HostFacts, HostId, ServerId, StatusChange
+from cloudlb.domain.models import Host, HostFacts, HostId, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
+from cloudlb.domain.users import Account, Role
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.storage.sqlite import new_database
@@ -95,6 +96,13 @@ def add_site(txn: Transaction) -> None:
     txn.topology.add_cluster("cluster", pod.id, hypervisor="KVM", arch="x86_64")
 
 
+def add_user(txn: Transaction, username: str, api_key: str, role: Role = Role.ADMINISTRATOR) -> Account:
+    """Make a user without a password, and with a pair of keys whose secret is SECRET."""
+    account = txn.accounts.add(username=username, role=role, password=None, now=NOW)
+    txn.accounts.add_key(account.id, name="", api_key=api_key, secret_key=SECRET, expires=None, now=NOW)
+    return account
+
+
 class ApiTestCase(SynchronousTestCase):
     """Tests that call the API of a server of their own."""
 
@@ -120,7 +128,7 @@ class ApiTestCase(SynchronousTestCase):
             database, settings, Hooks(), self.clock, random.Random(1), port=8250, ca_folder=self.ca_folder()
         )
         resource_states = ResourceStates(database, bus, settings, directory, self.clock)
-        sender = Sender(directory, settings, Hooks(), self.clock)
+        sender = Sender(directory, settings, Hooks(), self.clock, Meters())
         command_jobs = CommandJobs(database, bus, directory, sender, self.clock)
         self.rebalancer = Rebalancer(database, bus, settings, self.membership, self.clock, uuid4)
         self.context = ApiContext(
@@ -147,9 +155,7 @@ class ApiTestCase(SynchronousTestCase):
 
         self.successResultOf(Deferred.fromCoroutine(start()))
         self.addCleanup(lambda: self.successResultOf(Deferred.fromCoroutine(database.stop())))
-        self.account: Account = self.stored(
-            lambda txn: txn.accounts.add(username="admin", api_key=API_KEY, secret_key=SECRET)
-        )
+        self.account: Account = self.stored(lambda txn: add_user(txn, "admin", API_KEY))
 
     def ca_folder(self) -> Path | None:
         """Where the server has the key of its CA."""

@@ -21,6 +21,7 @@ from cloudlb.api.signature import signatures
 from cloudlb.cli.deployment import DeploymentError, Request, deploy
 from cloudlb.cli.main import main
 from cloudlb.config import load_server_config
+from cloudlb.domain.passwords import is_password
 from cloudlb.domain.ports import Transaction
 from cloudlb.net.certificate_names import certificate_guid, check_server_name
 from cloudlb.net.pki import CertificateAuthority
@@ -92,10 +93,30 @@ class NewTests(DeploymentTestCase):
         ini.read(self.folder / "cloudstack.ini")
         options = dict(ini["cloudstack"])
         self.assertEqual("http://127.0.0.1:8081/client/api", options["endpoint"])
-        account = self.stored(lambda txn: txn.accounts.by_api_key(options["key"]))
-        assert account is not None
-        self.assertEqual(("admin", options["secret"]), (account.username, account.secret_key))
-        self.assertNotEqual(*[next(signatures({"a": "b"}, key)) for key in (account.api_key, account.secret_key)])
+        key = self.stored(lambda txn: txn.accounts.key(options["key"]))
+        assert key is not None
+        self.assertEqual(("admin", options["secret"]), (key.account.username, key.secret_key))
+        self.assertNotEqual(*[next(signatures({"a": "b"}, secret)) for secret in (key.api_key, key.secret_key)])
+        password = self.folder / "admin-password"
+        self.assertTrue(is_password(password.read_text().strip(), key.account.password))
+        self.assertEqual(0o600, password.stat().st_mode & 0o777)
+        self.assertNotIn(password.read_text().strip(), (self.folder / "cloudstack.ini").read_text())
+
+    def test_administrator_of_before(self) -> None:
+        """A file that is lost is written again, with a new pair of keys if the old one was deleted; no password is."""
+        deploy(self.request)
+        ini = self.folder / "cloudstack.ini"
+        before = ini.read_text()
+        ini.unlink()
+        (self.folder / "admin-password").unlink()
+        deploy(self.request)
+        self.assertEqual(before, ini.read_text())
+        self.assertFalse((self.folder / "admin-password").exists())
+        (key,) = self.stored(lambda txn: txn.accounts.all_keys())
+        self.assertTrue(self.stored(lambda txn: txn.accounts.remove_key(key.uuid)))
+        ini.unlink()
+        deploy(self.request)
+        self.assertNotEqual(before, ini.read_text())
 
     def test_servers(self) -> None:
         """Each server's configuration can be loaded, from any folder, and its certificate is for its address."""

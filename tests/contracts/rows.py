@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from attrs import evolve
+
 from cloudlb.domain.drains import Drain
 from cloudlb.domain.models import (
     ClusterId,
@@ -18,6 +20,7 @@ from cloudlb.domain.models import (
 from cloudlb.domain.ports import AlreadyExists, NotFound, Transaction
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
+from cloudlb.domain.users import Account, ApiKey, Role
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
 
@@ -276,38 +279,86 @@ class AccountRowsContract(StoreContract):
     """AccountRows."""
 
     def test_find(self) -> None:
-        """An account is found by its key and by its name, and its secret shows nowhere."""
-        account = self.write(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="hidden"))
-        self.assertEqual(account.secret_key, "hidden")
+        """A user is found by number and name; what is kept of its password shows nowhere."""
+        account = self.add("admin", password="hidden")
+        self.assertEqual(account.password, "hidden")
         self.assertNotIn("hidden", repr(account))
-        self.assertEqual(self.look(lambda txn: txn.accounts.by_api_key("key")), account)
+        self.assertEqual((account.role, account.disabled, account.created), (Role.ADMINISTRATOR, False, 5.0))
+        self.assertEqual(self.look(lambda txn: txn.accounts.get(account.id)), account)
         self.assertEqual(self.look(lambda txn: txn.accounts.by_username("admin")), account)
-        self.assertIsNone(self.look(lambda txn: txn.accounts.by_api_key("admin")))
-        self.assertIsNone(self.look(lambda txn: txn.accounts.by_username("key")))
+        self.assertIsNone(self.look(lambda txn: txn.accounts.get(account.id + 1)))
+        self.assertIsNone(self.look(lambda txn: txn.accounts.by_username("Admin")))
 
-    def test_usernames(self) -> None:
-        """Every account's name, by its number."""
-        self.add("admin", "key")
-        self.add("Škoda", "other")
-        accounts = [
-            self.look(lambda txn: txn.accounts.by_api_key("key")),
-            self.look(lambda txn: txn.accounts.by_api_key("other")),
-        ]
-        names = {account.id: account.username for account in accounts if account is not None}
+    def test_all(self) -> None:
+        """Every user, by name."""
+        self.add("b")
+        self.add("Škoda")
+        self.add("a")
+        accounts = self.look(lambda txn: txn.accounts.all())
+        self.assertEqual({account.username for account in accounts}, {"a", "b", "Škoda"})
+        names = {account.id: account.username for account in accounts}
         self.assertEqual(self.look(lambda txn: txn.accounts.usernames()), names)
-        self.assertEqual(set(names.values()), {"admin", "Škoda"})
+
+    def test_update(self) -> None:
+        """What is written of one changes nothing of another."""
+        other, account = self.add("other"), self.add("reader")
+        changed = evolve(account, role=Role.READ_ONLY, password="x", disabled=True)
+        self.write(lambda txn: txn.accounts.update(changed))
+        self.assertEqual(self.look(lambda txn: txn.accounts.by_username("reader")), changed)
+        self.assertEqual(self.look(lambda txn: txn.accounts.by_username("other")), other)
+
+    def test_remove(self) -> None:
+        """A deleted user is found no more, nor its keys; its name stays, and may be given again."""
+        account = self.add("guest", password="x")
+        self.add_key(account, "key")
+        self.write(lambda txn: txn.accounts.remove(account.id, 6.0))
+        self.assertIsNone(self.look(lambda txn: txn.accounts.get(account.id)))
+        self.assertIsNone(self.look(lambda txn: txn.accounts.by_username("guest")))
+        self.assertEqual(self.look(lambda txn: txn.accounts.all()), [])
+        self.assertIsNone(self.look(lambda txn: txn.accounts.key("key")))
+        self.assertEqual(self.look(lambda txn: txn.accounts.usernames()), {account.id: "guest"})
+        again = self.add("guest")
+        self.assertNotEqual(again.uuid, account.uuid)
+        self.assertIsNone(again.password)
+        self.assertEqual(self.look(lambda txn: txn.accounts.all()), [again])
+        self.assertEqual(self.look(lambda txn: txn.accounts.all_keys()), [])
+
+    def test_keys(self) -> None:
+        """A user may have several pairs; each is found by its public one, and the secret shows nowhere."""
+        account = self.add("admin")
+        one, two = self.add_key(account, "one", expires=9.0), self.add_key(account, "two")
+        self.assertEqual((one.account, one.secret_key, one.created, one.expires), (account, "s3cr3t", 5.0, 9.0))
+        self.assertNotIn("s3cr3t", repr(one))
+        self.assertEqual(self.look(lambda txn: txn.accounts.key("one")), one)
+        self.assertIsNone(self.look(lambda txn: txn.accounts.key("three")))
+        self.assertEqual(self.look(lambda txn: txn.accounts.all_keys()), [one, two])
+        self.assertTrue(self.write(lambda txn: txn.accounts.remove_key(one.uuid)))
+        self.assertFalse(self.write(lambda txn: txn.accounts.remove_key(one.uuid)))
+        self.assertEqual(self.look(lambda txn: txn.accounts.all_keys()), [two])
 
     def test_taken(self) -> None:
         """Names and keys are unique; the refusal does not tell the secret."""
-        self.add("admin", "key")
-        for username, api_key in (("admin", "other"), ("other", "key")):
-            with self.assertRaisesRegex(AlreadyExists, username) as caught:
-                self.add(username, api_key)
-            self.assertNotIn("s3cr3t", f"{caught.exception} {caught.exception.__cause__}")
+        account = self.add("admin")
+        self.add_key(account, "key")
+        with self.assertRaisesRegex(AlreadyExists, "'admin'"):
+            self.add("admin")
+        with self.assertRaises(AlreadyExists) as caught:
+            self.add_key(account, "key")
+        self.assertNotIn("s3cr3t", f"{caught.exception} {caught.exception.__cause__}")
 
-    def add(self, username: str, api_key: str) -> None:
-        """Add an account."""
-        self.write(lambda txn: txn.accounts.add(username=username, api_key=api_key, secret_key="s3cr3t"))
+    def add(self, username: str, password: str | None = None) -> Account:
+        """Add an administrator."""
+        return self.write(
+            lambda txn: txn.accounts.add(username=username, role=Role.ADMINISTRATOR, password=password, now=5.0)
+        )
+
+    def add_key(self, account: Account, api_key: str, expires: float | None = None) -> ApiKey:
+        """Add a pair of keys."""
+        return self.write(
+            lambda txn: txn.accounts.add_key(
+                account.id, name="n", api_key=api_key, secret_key="s3cr3t", expires=expires, now=5.0
+            )
+        )
 
 
 class BusRowsContract(StoreContract):

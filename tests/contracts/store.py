@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudlb.domain.ports import Transaction
+from cloudlb.domain.users import Role
 from tests.contracts.case import StoreContract
 
 
@@ -14,7 +15,7 @@ class TransactionContract(StoreContract):
 
         def work(txn: Transaction) -> None:
             txn.topology.add_zone("a")
-            txn.accounts.add(username="admin", api_key="key", secret_key="secret")
+            txn.accounts.add(username="admin", role=Role.ADMINISTRATOR, password=None, now=0.0)
             raise LookupError("stop")
 
         with self.assertRaisesRegex(LookupError, "stop"):

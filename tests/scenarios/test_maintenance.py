@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from cloudlb.agents.resource_states import NotPossible, ResourceStates
 from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.resource_state import ResourceState
+from cloudlb.domain.users import Role
 from cloudlb.wire import HostVmState, MaintainCommand, PingCommand, PingRoutingCommand
 from tests.scenarios.case import WorldCase
 from tests.scenarios.test_direct_hosts import DirectCase
@@ -30,7 +31,9 @@ class MaintenanceCase(WorldCase):
         self.agent = self.world_.agents[2]
         self.assertEqual(B, self.agent.server)
         account = self.world_.wait_for(
-            self.world_._own.run(lambda txn: txn.accounts.add(username="admin", api_key="key", secret_key="secret"))
+            self.world_._own.run(
+                lambda txn: txn.accounts.add(username="admin", role=Role.ADMINISTRATOR, password=None, now=0.0)
+            )
         )
         self.account_id = account.id
         self.run_vms()

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.ports import Location, Refused, StoreUnavailable, Transaction
+from cloudlb.domain.users import Role
 from cloudlb.storage import sqlite
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor, ThreadExecutor
@@ -237,7 +238,7 @@ class Inline(SynchronousTestCase):
         database = self.open()
 
         def work(txn: Transaction) -> None:
-            txn.accounts.add(username="admin", api_key="k", secret_key=["s3cr3t"])  # type: ignore[arg-type] # a defect
+            txn.accounts.add(username="admin", role=Role.ADMINISTRATOR, password=["s3cr3t"], now=0.0)  # type: ignore[arg-type] # a defect
 
         with self.assertRaises(Exception) as caught:
             now(database.run(work))
