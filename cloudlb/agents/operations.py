@@ -13,7 +13,7 @@ from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.registration import DIRECT
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId, Job, JobStatus, ServerId
-from cloudlb.domain.ports import Bus, NotFound, Store, Transaction
+from cloudlb.domain.ports import Bus, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.spawn import spawn
 
 RECONNECT = "host.reconnect"
@@ -115,16 +115,21 @@ class Operations:
     async def _reconnect(self, host_id: HostId, job: str) -> None:
         attache = self._directory.get(host_id)
         now = self._clock.seconds()
-        if attache is None:
-            await self._store.run(lambda txn: self._end(txn, job, "its agent left before it could be told", now))
-            return
-        attache.close("an operator asked for a new connection")
+        if attache is not None:
+            attache.close("an operator asked for a new connection")
 
         def work(txn: Transaction) -> None:
-            txn.jobs.finish(job, JobStatus.SUCCEEDED, 0, {"host_id": host_id}, now)
-            txn.bus.publish(DIRECT, {"host_id": host_id}, now)
+            if attache is None:
+                self._end(txn, job, "its agent left before it could be told", now)
+            else:
+                txn.jobs.finish(job, JobStatus.SUCCEEDED, 0, {"host_id": host_id}, now)
+                txn.bus.publish(DIRECT, {"host_id": host_id}, now)
 
-        await self._store.run(work)
+        try:
+            await self._store.run(work)
+        except StoreUnavailable as error:
+            # Whoever looks for jobs past their deadline ends it.
+            self.log.warn("job {job} has to wait for its deadline: {error}", job=job, error=error)
 
     @staticmethod
     def _end(txn: Transaction, job: str, reason: str, now: float) -> None:
