@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -70,6 +71,22 @@ class LaggingExecutorTests(SynchronousTestCase):
         self.assertEqual(self.ran, [])
         self.assertNoResult(result)
         self.successResultOf(executor.stop())
+
+    def test_killed_before_it_is_told(self) -> None:
+        """Work that failed in a process which was killed then has failed for nobody."""
+        executor = self.executor(1)
+
+        def work() -> None:
+            self.ran.append(1)
+            raise ValueError
+
+        executor.submit(work)
+        while not self.ran:
+            self.clock.advance(0.001)
+        self.network.kill(self.machine)
+        del executor
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_away(self) -> None:
         """Work fails; what was done when the database went fails too, and nobody knows that it was done."""
