@@ -17,6 +17,7 @@ from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
 from cloudlb.domain.models import DirectResource, Host, HostFacts, HostId, Session
 from cloudlb.domain.ports import Admission, AlreadyExists, Location, NotFound, Refused
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
+from cloudlb.storage.database_time import database_time
 from cloudlb.storage.events import EventTable
 from cloudlb.storage.host_facts import FACTS, fact_values, fault, misfit
 from cloudlb.storage.host_listings import HOSTS, HostListings
@@ -32,7 +33,7 @@ _HYPERVISOR_HOST = "Routing"
 _BY_GUIDS = (
     HOSTS.where(host.c.guid.in_(bindparam("guids", expanding=True))).order_by(host.c.id).with_for_update(of=host)
 )
-_REGISTER = insert(host).values(session=0).returning(host.c.id, host.c.guid)
+_REGISTER = insert(host).values(session=0, changed=database_time()).returning(host.c.id, host.c.guid)
 _CHANGE = update(host).where(
     host.c.id == bindparam("of_id"),
     host.c.session == bindparam("old_session"),
@@ -40,7 +41,8 @@ _CHANGE = update(host).where(
     host.c.removed.is_(None),
 )
 _TAKEN_OVER: Mapping[str, Any] = {
-    name: bindparam(f"new_{name}") for name in ("server_id", "session", "status", "resource_state")
+    **{name: bindparam(f"new_{name}") for name in ("server_id", "session", "status", "resource_state")},
+    "changed": database_time(),
 }
 # Most hosts come back as they were, and a statement for many of them costs by its parameters.
 _TAKE_OVER = _CHANGE.values(_TAKEN_OVER)

@@ -16,6 +16,7 @@ from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
 from cloudlb.domain.models import Host, HostId, OutOfBand, ServerId, Session, StatusChange, Transition
 from cloudlb.domain.resource_state import RESOURCE_TABLE, ResourceEvent, ResourceState
 from cloudlb.storage.admissions import HostAdmissions
+from cloudlb.storage.database_time import database_time
 from cloudlb.storage.schema import host, out_of_band
 from cloudlb.storage.steps import TRANSITION, Step, step_event, update_all
 
@@ -40,22 +41,28 @@ _STEP = (
         status=bindparam("new_status"),
         disconnected=bindparam("new_disconnected"),
         looked_into=bindparam("new_looked_into"),
+        changed=database_time(),
     )
 )
 _STATE_STEP = (
     update(host)
     .where(host.c.id == bindparam("of_id"), host.c.resource_state == bindparam("old_state"), host.c.removed.is_(None))
-    .values(resource_state=bindparam("new_state"))
+    .values(resource_state=bindparam("new_state"), changed=database_time())
 )
 _REMOVE = (
     update(host)
     .where(host.c.id == bindparam("of_id"), host.c.status == bindparam("old_status"), host.c.removed.is_(None))
-    .values(status=HostStatus.REMOVED.value, removed=bindparam("now"), session=host.c.session + 1)
+    .values(
+        status=HostStatus.REMOVED.value,
+        removed=bindparam("now"),
+        session=host.c.session + 1,
+        changed=database_time(),
+    )
 )
 _RESTORE = (
     update(host)
     .where(host.c.id == bindparam("of_id"), host.c.removed.is_not(None))
-    .values(status=HostStatus.CREATING.value, removed=None, disconnected=None)
+    .values(status=HostStatus.CREATING.value, removed=None, disconnected=None, changed=database_time())
 )
 _TOUCH = (
     update(host)
@@ -72,7 +79,9 @@ _LOOKED_INTO = (
     .values(looked_into=bindparam("at"))
 )
 _SET_TAGS = (
-    update(host).where(host.c.id == bindparam("of_id")).values(tags=bindparam("new_tags", type_=host.c.tags.type))
+    update(host)
+    .where(host.c.id == bindparam("of_id"))
+    .values(tags=bindparam("new_tags", type_=host.c.tags.type), changed=database_time())
 )
 _BMC = select(out_of_band.c.address, out_of_band.c.username, out_of_band.c.password).where(
     out_of_band.c.host_id == bindparam("of_host")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from cloudlb.storage.accounts import AccountTable
 from cloudlb.storage.alerts import AlertTable
 from cloudlb.storage.bus_rows import BusTable
+from cloudlb.storage.changes import ChangeTable
 from cloudlb.storage.drains import DrainTable
 from cloudlb.storage.events import EventTable
 from cloudlb.storage.hosts import HostTable
@@ -35,3 +36,4 @@ class SqlTransaction:
         self.accounts = AccountTable(connection, new_uuid)
         self.jobs = JobTable(connection, new_uuid)
         self.bus = BusTable(connection)
+        self.changes = ChangeTable(connection)

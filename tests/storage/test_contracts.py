@@ -7,7 +7,19 @@ from pathlib import Path
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import admissions, drains, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
+from tests.contracts import (
+    admissions,
+    changes,
+    drains,
+    host_histories,
+    hosts,
+    jobs,
+    lost_hosts,
+    records,
+    rows,
+    steps,
+    store,
+)
 from tests.contracts.case import StoreContract, now
 from tests.storage.sqlite import new_database
 
@@ -27,6 +39,10 @@ class _OnSqlite(StoreContract):
 
 class Admissions(_OnSqlite, admissions.AdmissionContract):
     """HostRows.admit on SQLite."""
+
+
+class ChangeRows(_OnSqlite, changes.ChangeRowsContract):
+    """ChangeRows on SQLite."""
 
 
 class HostRows(_OnSqlite, hosts.HostRowsContract):

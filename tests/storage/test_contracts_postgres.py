@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
-from tests.contracts import admissions, drains, host_histories, hosts, jobs, lost_hosts, records, rows, steps, store
+from tests.contracts import (
+    admissions,
+    changes,
+    drains,
+    host_histories,
+    hosts,
+    jobs,
+    lost_hosts,
+    records,
+    rows,
+    steps,
+    store,
+)
 from tests.contracts.case import StoreContract, now
 from tests.storage.postgres import MISSING, new_database
 
@@ -26,6 +38,10 @@ class _OnPostgres(StoreContract):
 
 class Admissions(_OnPostgres, admissions.AdmissionContract):
     """HostRows.admit on PostgreSQL."""
+
+
+class ChangeRows(_OnPostgres, changes.ChangeRowsContract):
+    """ChangeRows on PostgreSQL."""
 
 
 class HostRows(_OnPostgres, hosts.HostRowsContract):
