@@ -16,7 +16,7 @@ from tests.simulation.checks import Ownership, broken, leaks, uneven, unsettled
 from tests.simulation.drains import Drains
 from tests.simulation.plan import Plan
 from tests.simulation.trace import Trace
-from tests.simulation.traffic import Traffic
+from tests.simulation.traffic import Traffic, serves
 from tests.support.world import World
 
 LOOK = 0.5
@@ -155,7 +155,9 @@ class History:
         if all(address in stay_dead and not world.servers[address].alive for address in listed):
             stay_dead.difference_update(listed)
         for server in world.servers.values():
-            if (server.alive and server.is_stopping) or (not server.alive and server.address not in stay_dead):
+            # One that is just starting may have found no database, and ends before long.
+            ends = server.is_stopping or not serves(server)
+            if ends if server.alive else server.address not in stay_dead:
                 world.restart_server(server)
         if self.plan.uses_all:
             self._advance(world.clock.seconds() + STARTED)

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.domain.ports import StoreUnavailable
 from tests.simulation.history import History, Report
-from tests.simulation.plan import draw_plan
+from tests.simulation.plan import Step, draw_plan
 
 SEEDS = range(1, 9)
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,21 @@ class SliceTests(SynchronousTestCase):
         failed = {seed: report.problems for seed in SEEDS if (report := run(seed)).problems}
         self.flushLoggedErrors()
         self.assertEqual({}, failed, "python -m tests.simulation --agents 20 --minutes 0.75 --trace --seed ...")
+
+
+class EndTests(SynchronousTestCase):
+    """How the faults end."""
+
+    def test_servers_that_find_no_database_at_last(self) -> None:
+        """They are started again, as all that is dead."""
+        drawn = draw_plan(1, servers=3, agents=3)
+        servers = [f"10.0.0.{number}" for number in range(1, 4)]
+        steps = [Step(1.0, "kill_server", (server,)) for server in servers]
+        steps += [Step(5.0, "lose_database", (server,)) for server in servers]
+        steps += [Step(9.9, "start_server", (server,)) for server in servers]
+        report = History(evolve(drawn, seconds=10.0, steps=tuple(steps), stay_dead=frozenset())).run()
+        self.flushLoggedErrors(StoreUnavailable)
+        self.assertEqual((), report.problems)
 
 
 class RepeatableTests(SynchronousTestCase):
