@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloudlb.api import (
     alerts,
+    clusters,
     discovery,
     events,
     hosts,
@@ -12,6 +13,7 @@ from cloudlb.api import (
     new_hosts,
     out_of_band,
     plan,
+    pods,
     rebalance,
     send,
     server_states,
@@ -23,6 +25,8 @@ from cloudlb.api.command import table_of
 
 TOPICS = (
     zones,
+    pods,
+    clusters,
     hosts,
     new_hosts,
     maintenance,

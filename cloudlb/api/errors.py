@@ -11,6 +11,7 @@ class ErrorCode(IntEnum):
     BAD_REQUEST = 400
     UNAUTHORIZED = 401
     METHOD_NOT_ALLOWED = 405
+    IN_USE = 536
     PARAMETER = 431
     TOO_MANY = 429
     UNSUPPORTED = 432

@@ -19,9 +19,9 @@ from cloudlb.api.command import (
     started,
 )
 from cloudlb.api.errors import invalid_parameter, unknown_entity
+from cloudlb.api.places import CLOUD_MANAGED, find_cluster, find_pod, find_zone
 from cloudlb.api.schema import Date, Key, Long, date, optional, required, shown
 from cloudlb.api.servers import find_server
-from cloudlb.api.zones import CLOUD_MANAGED, find_cluster, find_pod, find_zone
 from cloudlb.domain.models import Host, Server, ServerId
 from cloudlb.domain.ports import AmbiguousName, HostFilter, NotFound, Transaction
 
@@ -209,7 +209,14 @@ class RestoreHost:
 
 
 async def _restore_host(call: Call, arguments: RestoreHost) -> Body:
-    deleted = await call.store.read(lambda txn: txn.hosts.find_removed(arguments.id))
+    def find(txn: Transaction) -> Host | None:
+        host = txn.hosts.find_removed(arguments.id)
+        place = host and (host.cluster or host.pod or host.zone)
+        if place and place.uuid not in txn.topology.details(type(place)):
+            raise invalid_parameter("id", "the host cannot come back: where it stood was deleted")
+        return host
+
+    deleted = await call.store.read(find)
     if deleted is None or not await call.context.operations.restore_host(deleted.id, call.account.id):
         raise invalid_parameter("id", f"there is no deleted host with the id {arguments.id!r}")
     return await call.store.read(lambda txn: host_body(txn, arguments.id))

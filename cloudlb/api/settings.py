@@ -6,8 +6,8 @@ from attrs import frozen
 
 from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword, listing, single
 from cloudlb.api.errors import invalid_parameter
+from cloudlb.api.places import find_cluster
 from cloudlb.api.schema import Key, optional, required, shown
-from cloudlb.api.zones import find_cluster
 from cloudlb.domain.models import Cluster
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.settings import SETTINGS, InvalidSetting, Setting, Settings, setting_named

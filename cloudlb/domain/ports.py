@@ -29,6 +29,7 @@ from cloudlb.domain.models import (
     Zone,
     ZoneId,
 )
+from cloudlb.domain.places import Place, PlaceDetails
 from cloudlb.domain.record_ports import AlertRows, DrainRows, EventRows, InvestigationRows
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import Settings
@@ -144,7 +145,10 @@ class SettingRows(Protocol):
 
 
 class TopologyRows(Protocol):
-    """Zones, pods and clusters. ``add_*`` raise AlreadyExists for a taken name and NotFound for an unknown parent."""
+    """Zones, pods and clusters. ``add_*`` raise AlreadyExists for a taken name and NotFound for an unknown parent.
+
+    Those that were removed are in no list, and nothing new finds a place in them.
+    """
 
     def zones(self) -> list[Zone]: ...
     def pods(self) -> list[Pod]: ...
@@ -152,6 +156,33 @@ class TopologyRows(Protocol):
     def add_zone(self, name: str) -> Zone: ...
     def add_pod(self, name: str, zone_id: ZoneId) -> Pod: ...
     def add_cluster(self, name: str, pod_id: PodId, *, hypervisor: str, arch: str) -> Cluster: ...
+
+    def details(self, kind: type[Place]) -> Mapping[str, PlaceDetails]:
+        """What is said of all zones, of all pods or of all clusters, by uuid."""
+        ...
+
+    def describe(self, place: Place, details: PlaceDetails) -> None:
+        """Write what is said of a place, instead of what was said before."""
+        ...
+
+    def rename(self, place: Place, name: str) -> None:
+        """Give a place another name.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            StillInUse: hosts stand there, whose agents call it by its name.
+        """
+        ...
+
+    def remove(self, place: Place, now: float) -> None:
+        """Remove a place, with its settings; its name is free again, and hosts that were deleted still stand there.
+
+        A host whose agent is admitted for the first time at the same moment may be overlooked.
+
+        Raises:
+            StillInUse: something that is not removed stands there.
+        """
+        ...
 
 
 class JobRows(Protocol):

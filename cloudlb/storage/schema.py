@@ -7,6 +7,8 @@ because SQLite itself does not.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -33,12 +35,23 @@ metadata = MetaData(
     }
 )
 
+
+def _place() -> tuple[Column[Any], ...]:
+    """What zones, pods and clusters have in common; one that is removed is named by its uuid."""
+    return (
+        Column("allocation_state", String(32), nullable=False, server_default="Enabled"),
+        Column("removed", Float),
+    )
+
+
 zone = Table(
     "zone",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("uuid", String(36), nullable=False, unique=True),
     Column("name", String(255), nullable=False, unique=True),
+    *_place(),
+    Column("network", JSON, nullable=False, server_default="{}"),
 )
 
 pod = Table(
@@ -48,6 +61,8 @@ pod = Table(
     Column("uuid", String(36), nullable=False, unique=True),
     Column("name", String(255), nullable=False),
     Column("zone_id", ForeignKey("zone.id"), nullable=False),
+    *_place(),
+    Column("network", JSON, nullable=False, server_default="{}"),
     UniqueConstraint("zone_id", "name"),
 )
 
@@ -60,6 +75,7 @@ cluster = Table(
     Column("pod_id", ForeignKey("pod.id"), nullable=False),
     Column("hypervisor", String(255), nullable=False),
     Column("arch", String(255), nullable=False),
+    *_place(),
     UniqueConstraint("pod_id", "name"),
 )
 
@@ -102,6 +118,8 @@ host = Table(
     Column("looked_into", Float),
     # By the clock of the database; that it was heard or looked into is no change.
     Column("changed", Float, nullable=False, server_default="0"),
+    # What its operator wrote of it last.
+    Column("annotation", Text),
     Index(None, "name"),
     # Answers "the hosts of a zone in order" from the index alone.
     Index(None, "zone_id", "removed", "id"),
@@ -137,6 +155,8 @@ management_server = Table(
     # Its own intent; whether it is Down stands nowhere.
     Column("state", String(32), nullable=False, server_default="Up"),
     Column("peers", JSON, nullable=False, server_default="{}"),
+    # What the server tells of its machine and process, now and then.
+    Column("report", JSON, nullable=False, server_default="{}"),
 )
 
 drain = Table(

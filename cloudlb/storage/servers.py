@@ -15,7 +15,7 @@ from cloudlb.domain.server_state import SERVER_TABLE, ServerEvent, ServerState
 from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, Settings
 from cloudlb.storage.schema import configuration, management_server
 
-_COLUMNS = tuple(management_server.c)
+_COLUMNS = tuple(column for column in management_server.c if column.name != "report")
 _ALL = select(*_COLUMNS).order_by(management_server.c.name)
 _NAMED = select(*_COLUMNS).where(management_server.c.name == bindparam("of_name"))
 _STATE = select(management_server.c.state).where(management_server.c.id == bindparam("of_id"))

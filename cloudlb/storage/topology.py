@@ -26,6 +26,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cloudlb.domain.models import Cluster, ClusterId, Pod, PodId, Zone, ZoneId
 from cloudlb.domain.ports import AlreadyExists, Location, NotFound, Refused
+from cloudlb.storage.places import PlaceTable
 from cloudlb.storage.schema import cluster, pod, zone
 
 _MAX_DIGITS = 9
@@ -99,28 +100,30 @@ def _locate() -> Select[Any]:
     in_cluster, cluster_rank = matches(cluster, "cluster")
     return (
         select(*SITE_COLUMNS)
-        .outerjoin_from(zone, pod, and_(pod.c.zone_id == zone.c.id, in_pod))
-        .outerjoin(cluster, and_(cluster.c.pod_id == pod.c.id, in_cluster))
-        .where(in_zone)
+        .outerjoin_from(zone, pod, and_(pod.c.zone_id == zone.c.id, pod.c.removed.is_(None), in_pod))
+        .outerjoin(cluster, and_(cluster.c.pod_id == pod.c.id, cluster.c.removed.is_(None), in_cluster))
+        .where(in_zone, zone.c.removed.is_(None))
         .order_by(zone_rank, pod_rank, cluster_rank)
         .limit(1)
     )
 
 
 _LOCATE = _locate()
-_ALL_ZONES = select(*SITE_COLUMNS[:3]).order_by(zone.c.id)
-_ALL_PODS = select(*SITE_COLUMNS[:6]).join_from(zone, pod).order_by(pod.c.id)
-_ALL_CLUSTERS = select(*SITE_COLUMNS).join_from(zone, pod).join(cluster).order_by(cluster.c.id)
+_ALL_ZONES = select(*SITE_COLUMNS[:3]).where(zone.c.removed.is_(None)).order_by(zone.c.id)
+_ALL_PODS = select(*SITE_COLUMNS[:6]).join_from(zone, pod).where(pod.c.removed.is_(None)).order_by(pod.c.id)
+_ALL_CLUSTERS = (
+    select(*SITE_COLUMNS).join_from(zone, pod).join(cluster).where(cluster.c.removed.is_(None)).order_by(cluster.c.id)
+)
 
-_ZONE_BY_ID = select(*SITE_COLUMNS[:3]).where(zone.c.id == bindparam("key_id"))
-_POD_BY_ID = select(*SITE_COLUMNS[:6]).join_from(zone, pod).where(pod.c.id == bindparam("key_id"))
+_ZONE_BY_ID = _ALL_ZONES.where(zone.c.id == bindparam("key_id"))
+_POD_BY_ID = _ALL_PODS.where(pod.c.id == bindparam("key_id"))
 
 
-class TopologyTable:
+class TopologyTable(PlaceTable):
     """Implements the port ``TopologyRows``."""
 
     def __init__(self, connection: Connection, new_uuid: Callable[[], UUID]) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._new_uuid = new_uuid
         self._sites: dict[tuple[Location, bool], Site | Refused] = {}
 

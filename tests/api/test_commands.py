@@ -5,6 +5,12 @@ from __future__ import annotations
 from tests.api.world import ApiTestCase
 
 COMMANDS = {
+    "deleteCluster",
+    "updateCluster",
+    "deletePod",
+    "updatePod",
+    "deleteZone",
+    "updateZone",
     "addCluster",
     "addHost",
     "archiveAlerts",

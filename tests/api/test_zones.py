@@ -81,6 +81,116 @@ class ZoneTests(ApiTestCase):
             self.assertIn(f"parameter {name}", self.refused(command, **{name: "77"}))
 
 
+class DetailTests(ApiTestCase):
+    """What is said of places, new names, and their end."""
+
+    def setUp(self) -> None:
+        """One of each."""
+        super().setUp()
+        self.add_site()
+
+    def test_zone(self) -> None:
+        """Kept as it was given, shown with CloudStack's names and types, changed one by one, taken back."""
+        zone = self.call(
+            "createZone",
+            name="z",
+            networktype="basic",
+            dns1="1.1.1.1",
+            internaldns1="2.2.2.2",
+            securitygroupenabled="true",
+            localstorageenabled="false",
+            allocationstate="disabled",
+        )["zone"]
+        given = {
+            "name": "z",
+            "allocationstate": "Disabled",
+            "networktype": "Basic",
+            "dns1": "1.1.1.1",
+            "internaldns1": "2.2.2.2",
+            "securitygroupsenabled": True,
+            "localstorageenabled": False,
+        }
+        self.assertEqual({"id": zone["id"], **given}, zone)
+        self.assertEqual([zone], self.call("listZones", name="z")["zone"])
+        changed = self.call("updateZone", id="2", dns1="3.3.3.3", internaldns1="", allocationstate="Enabled")["zone"]
+        del given["internaldns1"]
+        self.assertEqual({"id": zone["id"], **given, "dns1": "3.3.3.3", "allocationstate": "Enabled"}, changed)
+        self.assertEqual([changed], self.call("listZones", networktype="Basic")["zone"])
+        self.assertEqual([changed], self.call("listZones", ids=zone["id"])["zone"])
+        self.assertEqual({}, self.call("listZones", networktype="Advanced"))
+
+    def test_pod(self) -> None:
+        """The same for a pod, whose addresses are lists."""
+        network = {"gateway": "10.0.0.1", "netmask": "255.255.255.0"}
+        pod = self.call("createPod", name="p", zoneid="1", startip="10.0.0.2", **network)["pod"]
+        self.assertEqual({**pod, **network, "startip": ["10.0.0.2"], "ipranges": [{"startip": "10.0.0.2"}]}, pod)
+        changed = self.call("updatePod", id="2", endip="10.0.0.9", name="q", allocationstate="Disabled")["pod"]
+        ends = {"startip": "10.0.0.2", "endip": "10.0.0.9"}
+        self.assertEqual(
+            {**pod, "name": "q", "allocationstate": "Disabled", "endip": ["10.0.0.9"], "ipranges": [ends]}, changed
+        )
+        self.assertEqual([changed], self.call("listPods", allocationstate="disabled")["pod"])
+
+    def test_cluster(self) -> None:
+        """Allocation state and name can be changed, the rest is as it was made."""
+        changed = self.call(
+            "updateCluster",
+            id="1",
+            clustername="new",
+            allocationstate="Disabled",
+            hypervisor="kvm",
+            managedstate="managed",
+        )["cluster"]
+        self.assertEqual(("new", "Disabled"), (changed["name"], changed["allocationstate"]))
+        self.assertEqual(
+            [changed], self.call("listClusters", allocationstate="Disabled", managedstate="Managed")["cluster"]
+        )
+        self.assertEqual({}, self.call("listClusters", clustertype="ExternalManaged"))
+        for name, value in (("hypervisor", "VMware"), ("managedstate", "Unmanaged"), ("arch", "aarch64")):
+            self.assertIn(f"parameter {name}:", self.refused("updateCluster", id="1", **{name: value}))
+
+    def test_new_names(self) -> None:
+        """One that is taken or none is refused, and one that agents say."""
+        self.call("createZone", name="other")
+        self.assertIn("parameter name:", self.refused("updateZone", id="1", name="other"))
+        self.assertIn("parameter name:", self.refused("updateZone", id="1", name="7"))
+        self.add_host("a")
+        for command, parameter in (("updateZone", "name"), ("updatePod", "name"), ("updateCluster", "clustername")):
+            self.assertIn("1 host (a)", self.failed(536, command, id="1", **{parameter: "new"}))
+        self.assertEqual("zone", self.call("updateZone", id="1", name="zone", dns1="1.1.1.1")["zone"]["name"])
+
+    def test_bad_details(self) -> None:
+        """Each error names its parameter, and nothing was changed."""
+        for command in ("createZone", "updateZone", "createPod", "updatePod", "updateCluster", "listPods"):
+            refused = self.refused(command, id="1", name="n", zoneid="1", allocationstate="Broken")
+            self.assertIn("parameter allocationstate:", refused)
+        self.assertIn("parameter networktype:", self.refused("createZone", name="n", networktype="Token Ring"))
+        self.assertIn("parameter localstorageenabled:", self.refused("createZone", name="n", localstorageenabled="yes"))
+        self.assertIn("parameter ids:", self.refused("listZones", ids="1,9"))
+        self.assertIn("parameter ids:", self.refused("listZones", ids="1", id="1"))
+        self.assertEqual(1, self.call("listZones")["count"])
+
+    def test_delete(self) -> None:
+        """Only what is empty, with words for what is not; a deleted host does not come back there."""
+        host_id = self.add_host("a")
+        for command, left in (
+            ("deleteZone", "zone 'zone' has 1 pod (pod) and 1 host (a)"),
+            ("deletePod", "pod 'pod' has 1 cluster (cluster) and 1 host (a)"),
+            ("deleteCluster", "cluster 'cluster' has 1 host (a)"),
+        ):
+            self.assertEqual(left, self.failed(536, command, id="1"))
+        self.call("deleteHost", id=str(host_id))
+        for command, listing in (
+            ("deleteCluster", "listClusters"),
+            ("deletePod", "listPods"),
+            ("deleteZone", "listZones"),
+        ):
+            self.assertEqual({"success": True}, self.call(command, id="1"))
+            self.assertEqual({}, self.call(listing))
+            self.assertIn("parameter id:", self.refused(command, id="1"))
+        self.assertIn("was deleted", self.refused("restoreHost", id=str(host_id)))
+
+
 class PagingTests(ApiTestCase):
     """Pages of any listing."""
 

@@ -15,6 +15,7 @@ from tests.contracts import (
     hosts,
     jobs,
     lost_hosts,
+    places,
     records,
     rows,
     steps,
@@ -71,6 +72,10 @@ class ServerRows(_OnSqlite, rows.ServerRowsContract):
 
 class DatabaseTime(_OnSqlite, rows.DatabaseTimeContract):
     """The clock of SQLite."""
+
+
+class Places(_OnSqlite, places.PlacesContract):
+    """TopologyRows over time on SQLite."""
 
 
 class DrainRows(_OnSqlite, drains.DrainRowsContract):

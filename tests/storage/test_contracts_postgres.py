@@ -14,6 +14,7 @@ from tests.contracts import (
     hosts,
     jobs,
     lost_hosts,
+    places,
     records,
     rows,
     steps,
@@ -70,6 +71,10 @@ class ServerRows(_OnPostgres, rows.ServerRowsContract):
 
 class DatabaseTime(_OnPostgres, rows.DatabaseTimeContract):
     """The clock of PostgreSQL."""
+
+
+class Places(_OnPostgres, places.PlacesContract):
+    """TopologyRows over time on PostgreSQL."""
 
 
 class DrainRows(_OnPostgres, drains.DrainRowsContract):
