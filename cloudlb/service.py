@@ -44,7 +44,9 @@ from cloudlb.agents.room import Room
 from cloudlb.agents.second_looks import SecondLooks
 from cloudlb.agents.sender import Sender
 from cloudlb.agents.statuses import Statuses
+from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
+from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
@@ -64,6 +66,12 @@ from cloudlb.cluster.relays import Relays
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
 from cloudlb.domain.ports import StoreUnavailable
+from cloudlb.domain.server_state import ServerState
+from cloudlb.gauges import Gauges
+from cloudlb.metrics.database import DatabaseTimes
+from cloudlb.metrics.meters import Meters
+from cloudlb.metrics.pages import HealthPage, MetricsPage, ReadyPage
+from cloudlb.metrics.reactor_lag import ReactorLag
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.resource.threads import ResourceThreads, Threads
@@ -121,32 +129,44 @@ class Server(Service):
             failed: called when the server could not start, or another process has started as this server.
             stop: called when the process is to end in good order, by a call of the API.
             threads: makes those of a direct host's resource, given a name; real ones if None.
-            new_uuid: makes the ids of commands.
+            new_uuid: makes the ids of commands, and the GUIDs of hosts.
         """
         self.config = config
         self.database = database
         self.bus = DatabaseBus(database, reactor, told=database.tells_of_others)
         database.on_publish = self.bus.wake
+        self.meters = Meters()
+        database.measure = DatabaseTimes(self.meters, reactor.seconds)
+        self.reactor_lag = ReactorLag(reactor, self.meters)
         self.settings = LiveSettings(database, self.bus, reactor)
         self.membership = Membership(database, reactor, rng, name=config.name, address=config.address, port=config.port)
         self.membership.on_superseded = failed
         self.hooks = Hooks()
         self.directory = Directory(self.bus)
-        self.sender = Sender(self.directory, self.settings, self.hooks, reactor, new_uuid)
+        self.sender = Sender(self.directory, self.settings, self.hooks, reactor, self.meters, new_uuid)
         self.statuses = Statuses(database, reactor)
         self._means = Means(
             store=database, sender=self.sender, server_id=lambda: self.directory.server_id, reactor=reactor
         )
         self.investigators = Investigators(database, self.settings, reactor, rng, built_in(self._means))
         self.disconnection = Disconnection(
-            database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor
+            database,
+            self.settings,
+            self.directory,
+            self.statuses,
+            self.hooks,
+            self.investigators,
+            reactor,
+            self.meters,
         )
         self.second_looks = SecondLooks(database, self.settings, self.disconnection, self.investigators, reactor)
         self.overdue = Overdue(database, self.settings, self.statuses, self.second_looks, reactor)
         self.pruning = Pruning(database, self.settings, reactor)
         self.bereaved = Bereaved(database, self.settings, self.membership, self.disconnection, reactor)
         departures = Departures(database, self.settings, self.statuses, self.disconnection, reactor)
-        self.moves = Moves(self.bus, self.settings, self.directory, self.membership, departures, reactor, rng)
+        self.moves = Moves(
+            self.bus, self.settings, self.directory, self.membership, departures, reactor, rng, self.meters
+        )
         self.disconnection.tell_of_ends(self.moves.ended)
         self.lists = Lists(database, self.settings, self.directory, self.membership, self.moves, reactor, rng)
         self.fencing = Fencing(
@@ -172,6 +192,7 @@ class Server(Service):
             Flapping(reactor, half_open),
             reactor,
             rng,
+            self.meters,
             max_message=config.max_message,
         )
         self.resource_states = ResourceStates(database, self.bus, self.settings, self.directory, reactor)
@@ -215,7 +236,14 @@ class Server(Service):
         self.bus.subscribe(SERVER_STATE, lambda _: self.membership.look())
         self.operations = Operations(database, self.bus, self.directory, self.hooks, reactor)
         self.registration = Registration(
-            database, self.settings, self.hooks, reactor, rng, port=config.port, ca_folder=config.ca_folder
+            database,
+            self.settings,
+            self.hooks,
+            reactor,
+            rng,
+            port=config.port,
+            ca_folder=config.ca_folder,
+            new_uuid=new_uuid,
         )
         self.plan_parts = PlanParts(
             database, self.bus, self.membership, self.directory, self.lists, self.moves, reactor
@@ -237,6 +265,22 @@ class Server(Service):
         self.forwarding = Forwarding(database, self.directory, self.peer_links, reactor, max_message=config.max_message)
         self.sender.router = self.forwarding
         self.relays = Relays(self.membership, self.directory, trust, reactor, max_message=config.max_message)
+        self.listener = Listener(
+            config, reactor, channel_factory, self.admission.begin, half_open, self.relays.begin, self.meters
+        )
+        self.meters.registry.register(
+            Gauges(
+                self.membership,
+                self.bus,
+                self.directory,
+                self.listener,
+                self.admission,
+                self.lists,
+                self.moves,
+                self.disconnection,
+                self.draining,
+            )
+        )
         self.site = api_site(
             ApiContext(
                 store=database,
@@ -249,13 +293,36 @@ class Server(Service):
                 rebalancer=self.rebalancer,
                 membership=self.membership,
                 clock=reactor,
-            )
+                sessions=Sessions(reactor),
+                attempts=Attempts(reactor),
+            ),
+            {
+                "metrics": MetricsPage(self.meters.registry, lambda: self.settings.current.metrics_readers),
+                "healthz": HealthPage(self._health),
+                "readyz": ReadyPage(self._obstacle),
+            },
         )
-        self.listener = Listener(config, reactor, channel_factory, self.admission.begin, half_open, self.relays.begin)
         self._reactor = reactor
         self._failed = failed
         self._ports: list[IListeningPort] = []
         self._starting: Deferred[None] | None = None
+        self._started = self._stopping = False
+
+    def _health(self) -> str:
+        lag = self.reactor_lag.last
+        return f"{self.config.name} works: the reactor was {lag:.3f} s late, and {len(self.directory)} hosts are here"
+
+    def _obstacle(self) -> str | None:
+        """Why this server does not do its work; None: it does."""
+        if self._stopping:
+            return "the server is stopping"
+        if not self._started:
+            return "the server is starting"
+        if self.membership.database_away:
+            return f"the database is away: no heartbeat for {self.membership.heartbeat_age:.1f} s"
+        if self.membership.state is not ServerState.UP:
+            return f"the server is {self.membership.state.value}"
+        return None
 
     def startService(self) -> None:
         """Begin to start; where that fails, the log says why."""
@@ -291,6 +358,7 @@ class Server(Service):
             await self.bereaved.start()
             self.direct_hosts.start()
             await self.draining.start()
+            self.reactor_lag.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
@@ -298,6 +366,7 @@ class Server(Service):
             self.log.failure("Failed to start")
             self._failed()
             return
+        self._started = True
         self.log.info(
             "Management server {name} (msid {id}) listens for agents on {address} port {port}, "
             "and for the API on {api_address} port {api_port}",
@@ -319,6 +388,7 @@ class Server(Service):
     def stopService(self) -> Deferred[None]:
         """Have the agents moved away, let go of those that are left, write what is left and leave the cluster."""
         super().stopService()  # type: ignore[no-untyped-call]  # as above
+        self._stopping = True
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -326,6 +396,7 @@ class Server(Service):
         await self._starting
         await self.draining.before_stop()
         self.draining.stop()
+        self.reactor_lag.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         self.settings.stop()

@@ -10,8 +10,9 @@ from attrs import field, frozen
 from cloudlb.api.context import ApiContext
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
 from cloudlb.api.schema import FIRST_RELEASE, as_answer, optional, shown
+from cloudlb.api.sessions import Session
 from cloudlb.domain.ports import Store
-from cloudlb.domain.users import Account
+from cloudlb.domain.users import Account, Role
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -24,12 +25,37 @@ _UNLIMITED = -1
 
 
 @frozen(kw_only=True)
+class Visit:
+    """The request that a call came with, as far as logging in and out go."""
+
+    address: str
+    """Where it came from."""
+    is_secure: bool
+    """Whether it came encrypted."""
+    is_form: bool
+    """Whether its parameters are in no URL."""
+    session: Session | None = None
+    """Of who has logged in and did not sign."""
+    cookies: dict[str, str] = field(factory=dict, repr=False)
+    """To be set by the answer; an empty one is to be forgotten."""
+
+
+@frozen(kw_only=True)
 class Call:
     """Who calls, and what the command may use."""
 
     context: ApiContext
-    account: Account
+    visit: Visit
+    caller: Account | None
+    """None where anybody may call."""
     commands: Mapping[str, Command[Any]] = field(repr=False)
+    """Those that the caller may call."""
+
+    @property
+    def account(self) -> Account:
+        """Who calls a command that not everybody may call."""
+        assert self.caller is not None
+        return self.caller
 
     @property
     def store(self) -> Store:
@@ -50,15 +76,25 @@ class Command(Generic[A]):
     run: Callable[[Call, A], Awaitable[Body]]
     is_async: bool = False
     everywhere: bool = False
-    """Whether a server that is not Up answers it, too, although it is no reading of rows."""
+    """Whether a server that is not Up answers it, too, although it changes something."""
+    reads: bool = False
+    """Whether it changes nothing, although its verb does not say so."""
+    personal: bool = False
+    """Whether it is for users who may only read, too: it changes what is theirs."""
+    public: bool = False
+    """Whether anybody may call it, without a signature or session."""
     extension: bool = False
     """Whether CloudStack has no such command."""
     since: str = FIRST_RELEASE
 
     @property
     def only_reads(self) -> bool:
-        """Whether it changes nothing, by its verb."""
-        return self.name.startswith(("list", "query"))
+        """Whether it changes nothing."""
+        return self.reads or self.name.startswith(("list", "query", "get"))
+
+    def is_for(self, role: Role) -> bool:
+        """Whether users of a role may call it."""
+        return role is Role.ADMINISTRATOR or self.only_reads or self.personal or self.public
 
     @property
     def envelope(self) -> str:

@@ -9,6 +9,8 @@ from cloudlb.api import (
     events,
     hosts,
     jobs,
+    keys,
+    login,
     maintenance,
     new_hosts,
     out_of_band,
@@ -19,6 +21,7 @@ from cloudlb.api import (
     server_states,
     servers,
     settings,
+    users,
     zones,
 )
 from cloudlb.api.command import table_of
@@ -40,6 +43,9 @@ TOPICS = (
     events,
     alerts,
     jobs,
+    login,
+    users,
+    keys,
     discovery,
 )
 COMMANDS = table_of(command for topic in TOPICS for command in topic.COMMANDS)

@@ -9,6 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.command_orders import Order
 from cloudlb.agents.registration import Bundle, NewHost
+from cloudlb.api.attempts import Attempts
+from cloudlb.api.sessions import Sessions
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server
 from cloudlb.domain.ports import Store
@@ -84,3 +86,5 @@ class ApiContext:
     rebalancer: Rebalances
     membership: OwnServer
     clock: IReactorTime
+    sessions: Sessions
+    attempts: Attempts

@@ -6,9 +6,10 @@ from typing import Any
 
 from attrs import frozen
 
-from cloudlb.api.command import Body, Call, Command
+from cloudlb._version import __version__
+from cloudlb.api.command import MAX_PAGE_SIZE, Body, Call, Command, single
 from cloudlb.api.errors import ApiError, ErrorCode
-from cloudlb.api.schema import describe_answer, describe_parameters, marked, optional, shown
+from cloudlb.api.schema import Long, describe_answer, describe_parameters, marked, optional, shown
 
 
 @frozen(kw_only=True)
@@ -59,7 +60,43 @@ def _describe(command: Command[Any], call: Call) -> Body:
     }
 
 
+@frozen(kw_only=True)
+class CapabilityAnswer:
+    """What the cloud can do; of CloudStack's many answers, those that mean something here."""
+
+    cloudstackversion: str | None = shown("version of cloudlb")
+    dynamicrolesenabled: bool | None = shown("whether an operator can make roles: false, there are two")
+    securitygroupsenabled: bool | None = shown("whether there are security groups: false")
+    kvmsnapshotenabled: bool | None = shown("whether there are snapshots: false")
+    defaultuipagesize: Long | None = shown("how many rows a page of listings has that people look at")
+
+
+@frozen(kw_only=True)
+class ListCapabilities:
+    """No parameters."""
+
+
+async def _list_capabilities(call: Call, arguments: ListCapabilities) -> Body:
+    return single(
+        "capability",
+        CapabilityAnswer(
+            cloudstackversion=__version__,
+            dynamicrolesenabled=False,
+            securitygroupsenabled=False,
+            kvmsnapshotenabled=False,
+            defaultuipagesize=Long(MAX_PAGE_SIZE),
+        ),
+    )
+
+
 COMMANDS = (
+    Command(
+        name="listCapabilities",
+        description="Lists capabilities",
+        arguments=ListCapabilities,
+        answer=CapabilityAnswer,
+        run=_list_capabilities,
+    ),
     Command(
         name="listApis",
         description="lists all available apis on the server",

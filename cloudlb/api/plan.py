@@ -146,7 +146,7 @@ COMMANDS = (
         arguments=PlanArguments,
         answer=PlanAnswer,
         run=_plan,
-        everywhere=True,
+        reads=True,
         extension=True,
     ),
 )

@@ -1,7 +1,8 @@
 """/client/api: from an HTTP request to a command and back.
 
-A request is read, its signature checked, its command found, its parameters read and the command run, in this order:
-nothing is told to whom did not sign. Neither a query nor a body ever reaches a log, they hold keys and signatures.
+A request is read, its signature or session checked, its command found, its parameters read and the command run, in
+this order: nothing is told to whom did not sign or log in. Neither a query nor a body ever reaches a log, they hold
+keys and signatures.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from cloudlb.api.command import Call, Command
+from cloudlb.api.command import Call, Command, Visit
 from cloudlb.api.context import ApiContext
 from cloudlb.api.envelope import UNKNOWN_COMMAND, Written, error_body, write
 from cloudlb.api.errors import ApiError, ErrorCode
 from cloudlb.api.schema import read_arguments
-from cloudlb.api.signature import verify
+from cloudlb.api.sessions import FRESH, Session
+from cloudlb.api.signature import unauthorized, verify
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.server_state import ServerState
+from cloudlb.domain.users import Account, Role
 from cloudlb.net.spawn import spawn
 
 MAX_PARAMETERS = 256
@@ -44,6 +47,9 @@ class ApiResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._context = context
         self._commands = commands
+        self._by_role = {
+            role: {name: command for name, command in commands.items() if command.is_for(role)} for role in Role
+        }
 
     def render(self, request: Request) -> int:
         """Answer any request, later."""
@@ -66,7 +72,7 @@ class ApiResource(Resource):
         request.write(answer.written.content)
         request.finish()
 
-    async def _answer(self, request: Request) -> _Answer:
+    async def _answer(self, request: Any) -> _Answer:
         envelope, response = UNKNOWN_COMMAND, ""
         try:
             sent = _read_parameters(request)
@@ -74,7 +80,15 @@ class ApiResource(Resource):
             response = parameters.get("response", "")
             command = self._commands.get(parameters.get("command", ""))
             envelope = command.envelope if command is not None else envelope
-            return _Answer(200, write(envelope, await self._call(command, sent, parameters), response))
+            visit = Visit(
+                address=getattr(request.getClientAddress(), "host", ""),
+                is_secure=request.isSecure(),
+                is_form=b"?" not in request.uri,
+                session=self._context.sessions.find(request, parameters.get("sessionkey", "")),
+            )
+            body = await self._call(visit, command, sent, parameters)
+            _set_cookies(request, visit)
+            return _Answer(200, write(envelope, body, response))
         except ApiError as error:
             return _Answer(error.code, write(envelope, error_body(error), response))
         except StoreUnavailable as error:
@@ -87,12 +101,10 @@ class ApiResource(Resource):
             return _Answer(internal.code, write(envelope, error_body(internal), response))
 
     async def _call(
-        self, command: Command[Any] | None, sent: Mapping[str, str], parameters: Mapping[str, str]
+        self, visit: Visit, command: Command[Any] | None, sent: Mapping[str, str], parameters: Mapping[str, str]
     ) -> Mapping[str, Any]:
-        store, key = self._context.store, parameters.get("apikey", "")
-        account = verify(
-            sent, await store.read(lambda txn: txn.accounts.key(key)), self._context.clock.seconds()
-        )
+        is_public = command is not None and command.public
+        caller = None if is_public else await self._caller(visit, sent, parameters)
         if command is None:
             name = parameters.get("command")
             raise ApiError(
@@ -101,8 +113,38 @@ class ApiResource(Resource):
             )
         if not command.only_reads and not command.everywhere and self._context.membership.state is not ServerState.UP:
             raise await self._ask_another(command.name)
+        if caller is not None:
+            _permit(command, caller)
+        if visit.session is not None and not (command.only_reads or command.personal or command.public):
+            self._ask_for_password(visit.session)
         arguments = read_arguments(command.arguments, parameters, command.name)
-        return await command.run(Call(context=self._context, account=account, commands=self._commands), arguments)
+        commands = self._commands_of(caller)
+        return await command.run(Call(context=self._context, visit=visit, caller=caller, commands=commands), arguments)
+
+    async def _caller(self, visit: Visit, sent: Mapping[str, str], parameters: Mapping[str, str]) -> Account:
+        """Who has signed the call, or has logged in and makes it by that session."""
+        store, session, key = self._context.store, visit.session, parameters.get("apikey", "")
+        if session is None or key:
+            pair = await store.read(lambda txn: txn.accounts.key(key))
+            return verify(sent, pair, self._context.clock.seconds())
+        account = await store.read(lambda txn: txn.accounts.get(session.account_id))
+        if account is None or not session.is_of(account):
+            self._context.sessions.end(session)
+            raise unauthorized()
+        return account
+
+    def _ask_for_password(self, session: Session) -> None:
+        if not self._context.sessions.is_fresh(session):
+            minutes = FRESH // 60
+            raise ApiError(
+                ErrorCode.UNAUTHORIZED,
+                f"log in again: changes are made within {minutes:.0f} minutes after the password was given",
+            )
+
+    def _commands_of(self, caller: Account | None) -> Mapping[str, Command[Any]]:
+        if caller is None:
+            return {}
+        return self._by_role[caller.role]
 
     async def _ask_another(self, command: str) -> ApiError:
         """Why this server, which is not Up, does not change anything, and who does."""
@@ -113,6 +155,28 @@ class ApiResource(Resource):
             ErrorCode.UNAVAILABLE,
             f"management server {own.name} is {self._context.membership.state.value} and takes no {command}; "
             + (f"call {up[0]}" if up else "no other management server is Up"),
+        )
+
+
+def _permit(command: Command[Any], caller: Account) -> None:
+    if not command.is_for(caller.role):
+        raise ApiError(
+            ErrorCode.UNSUPPORTED,
+            f"The API {command.name} does not exist or is not available for the account {caller.username}, "
+            f"whose role is {caller.role.value}",
+        )
+
+
+def _set_cookies(request: Any, visit: Visit) -> None:
+    for name, value in visit.cookies.items():
+        request.addCookie(
+            name,
+            value,
+            path=b"/",
+            httpOnly=True,
+            sameSite=b"strict",
+            secure=visit.is_secure,
+            max_age=None if value else b"0",
         )
 
 

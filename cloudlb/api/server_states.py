@@ -248,7 +248,7 @@ COMMANDS = (
         arguments=ReadyForShutdown,
         answer=MaintenanceAnswer,
         run=_ready_for_shutdown,
-        everywhere=True,
+        reads=True,
     ),
     Command(
         name="removeManagementServer",

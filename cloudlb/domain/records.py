@@ -64,6 +64,13 @@ EVENT_TYPES = (
     "MS.SHUTDOWN",
     "MANAGEMENT.SERVER.REMOVE",
     "AGENTS.REBALANCE",
+    "USER.CREATE",
+    "USER.UPDATE",
+    "USER.DELETE",
+    "USER.ENABLE",
+    "USER.DISABLE",
+    "REGISTER.USER.KEY",
+    "DELETE.USER.KEY",
 )
 """What events are about."""
 

@@ -20,7 +20,9 @@ from cloudlb.agents.operations import Operations
 from cloudlb.agents.registration import Registration
 from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.sender import Sender
+from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
+from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
@@ -29,6 +31,7 @@ from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, HostFacts, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
+from cloudlb.metrics.meters import Meters
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.api.world import API_KEY, add_user
@@ -55,7 +58,7 @@ class ListeningTestCase(TestCase):
             database, settings, Hooks(), clock, random.Random(2), port=8250, ca_folder=None
         )
         resource_states = ResourceStates(database, bus, settings, directory, clock)
-        sender = Sender(directory, settings, Hooks(), clock)
+        sender = Sender(directory, settings, Hooks(), clock, Meters())
         command_jobs = CommandJobs(database, bus, directory, sender, clock)
         operations.server_id = resource_states.server_id = command_jobs.server_id = membership.own.id
         rebalancer = Rebalancer(database, bus, settings, membership, clock, uuid4)
@@ -71,6 +74,8 @@ class ListeningTestCase(TestCase):
             rebalancer=rebalancer,
             membership=membership,
             clock=clock,
+            sessions=Sessions(clock),
+            attempts=Attempts(clock),
         )
         context.server_orders.rebalancer = rebalancer
         await database.run(lambda txn: add_user(txn, "admin", API_KEY))

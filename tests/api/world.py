@@ -29,7 +29,9 @@ from cloudlb.agents.operations import Operations
 from cloudlb.agents.registration import Registration
 from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.sender import Sender
+from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
+from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.membership import Membership
@@ -39,6 +41,7 @@ from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, HostFacts, HostId, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
 from cloudlb.domain.users import Account, Role
+from cloudlb.metrics.meters import Meters
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.storage.sqlite import new_database
@@ -106,6 +109,9 @@ def add_user(txn: Transaction, username: str, api_key: str, role: Role = Role.AD
 class ApiTestCase(SynchronousTestCase):
     """Tests that call the API of a server of their own."""
 
+    address = "127.0.0.9"
+    """Where calls come from."""
+
     def setUp(self) -> None:
         """Start a server with one account, on an empty database."""
         self.clock = Clock()
@@ -142,6 +148,8 @@ class ApiTestCase(SynchronousTestCase):
             rebalancer=self.rebalancer,
             membership=self.membership,
             clock=self.clock,
+            sessions=Sessions(self.clock),
+            attempts=Attempts(self.clock),
         )
         self.context.server_orders.rebalancer = self.rebalancer
         self.site = api_site(self.context)
@@ -171,7 +179,7 @@ class ApiTestCase(SynchronousTestCase):
 
     def send_raw(self, request: bytes) -> bytes:
         """Send the bytes of a request; the bytes of the response, if there is one."""
-        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.9", 50000))
+        transport = StringTransport(peerAddress=IPv4Address("TCP", self.address, 50000))
         channel = self.site.buildProtocol(transport.getPeer())
         assert channel is not None
         channel.makeConnection(transport)
