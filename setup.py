@@ -39,6 +39,7 @@ setup(
         "argon2-cffi>=23.1",
         "click>=8.1",
         "rich>=13.7",
+        "prometheus-client>=0.21",
         "cs>=3.2",
     ],
     extras_require={

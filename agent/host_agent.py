@@ -152,7 +152,8 @@ class HostAgent:
     def ping(self, session: Session) -> PingCommand:
         """The next ping: the resource's, or a bare one, since the agent is alive even if the resource is not well.
 
-        To servers of ours it tells what the journal holds; CloudStack's would only look for commands of its own in it.
+        To servers of ours it tells what the journal holds, and how long the ping before took; CloudStack's would only
+        look for commands of its own in the former.
         """
         try:
             ping = self._resource.ping(session.host_id)
@@ -161,7 +162,9 @@ class HostAgent:
             ping = PingCommand(host_type="Routing", host_id=session.host_id)
         if self._journal.unread:
             self._recall()
-        return evolve(ping, command_infos=self._journal.infos()) if session.is_cloudlb else ping
+        if not session.is_cloudlb:
+            return ping
+        return evolve(ping, command_infos=self._journal.infos(), round_trip=session.take_round_trip())
 
     def execute(
         self,

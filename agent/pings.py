@@ -26,7 +26,9 @@ class Pings:
         self._retries = retries
         self._next_at = first_at
         self._last_at = first_at
-        self._unanswered: deque[int] = deque()
+        self._unanswered: deque[tuple[int, float]] = deque()
+        """Their sequences, and when they were sent."""
+        self._round_trip: float | None = None
 
     @property
     def next_at(self) -> float:
@@ -40,16 +42,22 @@ class Pings:
 
     def sent(self, sequence: int, now: float) -> None:
         """Note a ping."""
-        self._unanswered.append(sequence)
+        self._unanswered.append((sequence, now))
         self._last_at = now
         self._next_at = now + self.interval / self._retries
 
-    def answered(self, sequence: int) -> bool:
+    def answered(self, sequence: int, now: float) -> bool:
         """Note an answer; False if it answers no ping. It vouches for the earlier pings, not for later ones."""
-        if sequence not in self._unanswered:
+        if all(sequence != unanswered for unanswered, _ in self._unanswered):
             return False
-        while self._unanswered.popleft() != sequence:
+        while (oldest := self._unanswered.popleft())[0] != sequence:
             pass
+        self._round_trip = max(0.0, now - oldest[1])
         if not self._unanswered:
             self._next_at = self._last_at + self.interval
         return True
+
+    def take_round_trip(self) -> float | None:
+        """Seconds from a ping to its answer, as measured last; None if that was told of already."""
+        taken, self._round_trip = self._round_trip, None
+        return taken

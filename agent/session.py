@@ -165,6 +165,10 @@ class Session:
             self.link.send(request_packet(NO_SEQUENCE, self.host_id, [self._farewell], flags))
         self.link.close("left")
 
+    def take_round_trip(self) -> float | None:
+        """Seconds from a ping to its answer, to be told once; None: nothing new is known."""
+        return self._pings.take_round_trip() if self._pings is not None else None
+
     def tell(self) -> None:
         """Ping beside the interval; while such a ping is not answered, once more after its answer."""
         if self._telling == NO_SEQUENCE:
@@ -324,7 +328,7 @@ class Session:
             if self._more_to_tell and self.phase is Phase.UP:
                 self._more_to_tell = False
                 self.tell()
-        elif self._pings is not None and self._pings.answered(sequence):
+        elif self._pings is not None and self._pings.answered(sequence, self._clock.seconds()):
             if self._timer is not None and self._timer.active():
                 self._timer.reset(max(0.0, self._pings.next_at - self._clock.seconds()))
             self._pinged(contents)

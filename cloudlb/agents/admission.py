@@ -50,6 +50,7 @@ from cloudlb.agents.room import RETRY_AFTER, Room
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.ports import Refused, StoreUnavailable
+from cloudlb.metrics.meters import Meters
 from cloudlb.net.certificate_names import certificate_end
 from cloudlb.net.in_order import InOrder
 from cloudlb.net.link_protocol import LinkProtocol
@@ -75,6 +76,10 @@ STOP_TIMEOUT = 3.0
 _POLL = 0.02
 
 
+class _TurnedAway(Exception):
+    """The host's row does not take the agent; the message says why."""
+
+
 class Admission:
     """Admits agents to this server, and owns their attaches."""
 
@@ -96,9 +101,11 @@ class Admission:
         flapping: Flapping,
         clock: IReactorTime,
         rng: random.Random,
+        meters: Meters,
         *,
         max_message: int,
     ) -> None:
+        self._meters = meters
         self._settings = settings
         self._claims = claims
         self._directory = directory
@@ -126,6 +133,7 @@ class Admission:
         if isinstance(introduction, Introduction) and (reason := self._hooks.refusal(introduction.facts)) is not None:
             introduction = Refusal(reason)
         if isinstance(introduction, Refusal):
+            self._count("refused")
             answer = StartupAnswer(result=False, details=introduction.reason)
             guid = startups[0].guid or ""
             self._refusals.refuse(link, self._response(header, -1, [answer]), guid, introduction.reason)
@@ -137,6 +145,7 @@ class Admission:
     ) -> None:
         """Go on with an agent that fits, if this server takes any."""
         if avoid is not None:
+            self._count("sent_on")
             self._sparse_log.info("{peer} is sent on: this server takes no agents", peer=link.peer_address)
             self._send_on(link, header, "the server takes no agents", RETRY_AFTER, avoid)
         else:
@@ -148,6 +157,7 @@ class Admission:
         if self._room.enter(known=known):
             self._start(link, header, introduction)
         elif link.channel.is_cloudlb:
+            self._count("busy")
             self._sparse_log.info("{peer} is told to come again: there is no room", peer=link.peer_address)
             self._send_on(link, header, "the server is busy", self._room.come_again(), self._lists.avoid_list())
         else:
@@ -188,6 +198,11 @@ class Admission:
         """Links of agents, also of those that are being admitted and of those that have a newer session elsewhere."""
         return len(self._attaches)
 
+    @property
+    def waiting(self) -> int:
+        """Admissions that wait for the database, and agents that wait for room."""
+        return len(self._room)
+
     async def stop(self) -> None:
         """Drop every agent, and return when all of them are gone and no admission is under way."""
         end = self._clock.seconds() + STOP_TIMEOUT
@@ -209,8 +224,9 @@ class Admission:
         """Servers known to be down."""
         return self._lists.avoid_list()
 
-    def pinged(self, attache: LinkAttache, *, gateway: bool) -> bool:
+    def pinged(self, attache: LinkAttache, *, gateway: bool, round_trip: object) -> bool:
         """Look at the little of a ping that matters to every host."""
+        self._meters.pinged(round_trip)
         if not gateway:
             self._concerns.gateway_lost(attache)
         return self._disconnection.liveness.wants_restart(attache)
@@ -250,15 +266,24 @@ class Admission:
 
     # The steps.
 
-    def _spawn(self, attache: LinkAttache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
+    def _spawn(self, attache: LinkAttache, steps: Coroutine[Deferred[Any], Any, bool]) -> None:
         under_way = spawn(self._see_through(attache, steps), self.log, "admit an agent")
         self._under_way.add(under_way)
         under_way.addBoth(lambda _: self._under_way.discard(under_way))
 
-    async def _see_through(self, attache: LinkAttache, steps: Coroutine[Deferred[Any], Any, None]) -> None:
-        """Whatever goes wrong, no link stays that belongs to nobody; the agent tries again by itself."""
+    async def _see_through(self, attache: LinkAttache, steps: Coroutine[Deferred[Any], Any, bool]) -> None:
+        """Whatever goes wrong, no link stays that belongs to nobody; the agent tries again by itself.
+
+        Args:
+            attache: of the agent.
+            steps: say whether it came Up.
+        """
+        result = "failed"
         try:
-            await steps
+            result = "up" if await steps else "failed"
+        except _TurnedAway as refusal:
+            result = "refused"
+            self._refuse(attache, str(refusal))
         except AgentUnavailable:
             # Its link is gone, which `lost` was told of.
             pass
@@ -272,8 +297,13 @@ class Admission:
         except BaseException:
             self._end(attache, "internal error")
             raise
+        finally:
+            self._count(result)
 
-    async def _admit(self, attache: LinkAttache, introduction: Introduction) -> None:
+    def _count(self, result: str) -> None:
+        self._meters.admissions.labels(result).inc()
+
+    async def _admit(self, attache: LinkAttache, introduction: Introduction) -> bool:
         served = True
         try:
             standing = await self._claims.standing(introduction)
@@ -284,24 +314,28 @@ class Admission:
         finally:
             self._room.leave(served=served)
         if standing is not None:
-            await self._transfer(attache, introduction, standing)
-        elif taken:
-            await self._finish(attache)
+            return await self._transfer(attache, introduction, standing)
+        if not taken or not await self._finish(attache):
+            return False
+        if introduction.known and not introduction.transferred and not self._lists.is_home(introduction.held):
+            self._meters.failovers.inc()
+        return True
 
-    async def _connect(self, attache: LinkAttache, introduction: Introduction) -> None:
+    async def _connect(self, attache: LinkAttache, introduction: Introduction) -> bool:
         """Take the host again, then make its agent ready anew."""
-        if await self._take(attache, introduction, status=attache.host.status):
-            await self._finish(attache)
+        return await self._take(attache, introduction, status=attache.host.status) and await self._finish(attache)
 
-    async def _finish(self, attache: LinkAttache) -> None:
-        if await self._make_ready(attache):
-            await self._up(attache)
+    async def _finish(self, attache: LinkAttache) -> bool:
+        return await self._make_ready(attache) and await self._up(attache)
 
-    async def _transfer(self, attache: LinkAttache, introduction: Introduction, standing: Claim) -> None:
+    async def _transfer(self, attache: LinkAttache, introduction: Introduction, standing: Claim) -> bool:
         """Make the agent ready, then take the host: until then it is the other server's, whatever fails here."""
         attache.expect(standing.host, standing.rank)
-        if await self._make_ready(attache) and await self._take(attache, introduction, status=standing.host.status):
-            await self._up(attache)
+        return (
+            await self._make_ready(attache)
+            and await self._take(attache, introduction, status=standing.host.status)
+            and await self._up(attache)
+        )
 
     async def _take(self, attache: LinkAttache, introduction: Introduction, *, status: HostStatus) -> bool:
         """Begin the session; whether it came to that.
@@ -314,8 +348,7 @@ class Admission:
         anew = not attache.claimed
         claim = await self._claims.take(introduction)
         if isinstance(claim, Refused):
-            self._refuse(attache, claim.reason)
-            return False
+            raise _TurnedAway(claim.reason)
         if claim.new:
             host = claim.host
             self._hooks.tell(lambda hook: hook.host_added(host))
@@ -354,13 +387,14 @@ class Admission:
             attache.held, attache.move_due = orders.wanted, True
         return True
 
-    async def _up(self, attache: LinkAttache) -> None:
+    async def _up(self, attache: LinkAttache) -> bool:
+        """Whether it came to that."""
         host = attache.host
         # Also for a host that was Up all along: what the database says of the session decides who has it.
         if await self._statuses.change(host, HostEvent.READY, "its agent is ready") is None:
             self._directory.leave(attache)
             attache.supersede()
-            return
+            return False
         attache.take_status(HostStatus.UP)
         self.log.info(
             "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session
@@ -368,6 +402,7 @@ class Admission:
         self._hooks.tell(lambda hook: hook.connected(attache.host))
         self._concerns.up(attache)
         self._lists.check(attache)
+        return True
 
     def _refuse(self, attache: LinkAttache, reason: str) -> None:
         """Say why, in the form that CloudStack's agent understands [AgentManagerImpl.sendReadyAndGetReady...]."""

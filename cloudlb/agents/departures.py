@@ -56,6 +56,19 @@ class MoveEnd(Enum):
     """The host's session has ended, and no other one is known."""
 
 
+class MoveReason(Enum):
+    """Why somebody wants a host moved."""
+
+    LIST = "list"
+    """The agent's list begins with another server."""
+    REBALANCE = "rebalance"
+    """The servers are evened out."""
+    DRAIN = "drain"
+    """The server is being emptied."""
+    FENCING = "fencing"
+    """The server has lost the database, and the others have not."""
+
+
 @define(eq=False)
 class Move:
     """A request to move a host, until its end."""
@@ -63,6 +76,7 @@ class Move:
     attache: Attache
     hosts: HostList
     avoid: Sequence[str]
+    reason: MoveReason
     why: str
     begun: bool = False
     end: MoveEnd | None = None

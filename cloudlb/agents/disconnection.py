@@ -28,6 +28,7 @@ from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import Host, HostId, Session, Transition
 from cloudlb.domain.ports import Store, StoreUnavailable
 from cloudlb.domain.records import Investigation, Verdict
+from cloudlb.metrics.meters import Meters
 from cloudlb.net.in_order import InOrder
 from cloudlb.net.spawn import spawn
 
@@ -61,7 +62,9 @@ class Disconnection:
         hooks: Hooks,
         investigators: Investigates,
         clock: IReactorTime,
+        meters: Meters,
     ) -> None:
+        self._meters = meters
         self._store = store
         self._directory = directory
         self._hooks = hooks
@@ -78,6 +81,11 @@ class Disconnection:
     def tell_of_ends(self, ended: Callable[[Attache], object]) -> None:
         """Have somebody told of every session that has ended, before anything comes of it."""
         self._ended = ended
+
+    @property
+    def unwritten(self) -> int:
+        """Hosts that are lost, of which the database has not been told."""
+        return len(self._losses)
 
     def start(self) -> None:
         """Begin to look for late agents, and to write who is lost."""
@@ -190,6 +198,7 @@ class Disconnection:
             reason=reason,
         )
         if after is not transition.before:
+            self._meters.lost.labels(after.value).inc()
             self._hooks.tell(lambda hook: hook.disconnected(host, after))
 
     # Investigations.

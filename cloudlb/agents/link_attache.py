@@ -73,8 +73,11 @@ class LinkAttacheOwner(Protocol):
         """The agent sent what makes no sense."""
         ...
 
-    def pinged(self, attache: LinkAttache, *, gateway: bool) -> bool:
-        """The agent has pinged, and reaches its gateway or not; whether it is to introduce itself again."""
+    def pinged(self, attache: LinkAttache, *, gateway: bool, round_trip: object) -> bool:
+        """The agent has pinged, and reaches its gateway or not; whether it is to introduce itself again.
+
+        The round trip, in seconds, is that of the ping before, if the agent says it.
+        """
         ...
 
     def started_again(self, attache: LinkAttache, header: Header, startups: Sequence[StartupCommand]) -> None:
@@ -213,9 +216,11 @@ class LinkAttache(Attache):
         self.avoided = self._owner.avoid_list()
         settled = self._settled(element)
         # What makes no sense there is as good as true.
-        restart = self._owner.pinged(self, gateway=element.fields.get("_gatewayAccessible") is not False)
+        fields = element.fields
+        gateway = fields.get("_gatewayAccessible") is not False
+        restart = self._owner.pinged(self, gateway=gateway, round_trip=fields.get("roundTrip"))
         ping = PingAnswer(
-            command={**element.fields, "commandInfos": []} if element.fields.get("commandInfos") else element.fields,
+            command={**fields, "commandInfos": []} if fields.get("commandInfos") else fields,
             send_startup=restart,
             avoid_ms_list=self.avoided,
             reconcile_commands=settled,

@@ -9,6 +9,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from cloudlb.config import ServerConfig
+from cloudlb.metrics.meters import Meters
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.handshakes import Handshakes
 from cloudlb.net.in_order import InOrder
@@ -58,6 +59,7 @@ class Newcomer:
 
     def link_established(self, link: LinkProtocol) -> None:
         """Give the agent time for its first StartupCommand."""
+        self._listener.meters.handshakes.labels("ok").inc()
         timeout = self._listener.config.startup_timeout
         self._deadline = self._listener.clock.callLater(timeout, link.abort, f"no StartupCommand within {timeout} s")
 
@@ -91,6 +93,9 @@ class Newcomer:
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """It went without having said who it is: a probe, a failed handshake, an attacker."""
         self._leave(link)
+        if not link.established:
+            result = "timed_out" if link.overdue else "refused" if link.failure is not None else "abandoned"
+            self._listener.meters.handshakes.labels(result).inc()
         # A bare connect and close is how CloudStack's agents look whether a server is there.
         if link.established or reason != "closed by the peer":
             self._listener.sparse_log.info("{peer} was not admitted: {reason}", peer=link.peer_address, reason=reason)
@@ -118,8 +123,10 @@ class Listener(ServerFactory):
         begin: Begin,
         half_open: HalfOpen,
         begin_peer: BeginPeer,
+        meters: Meters,
     ) -> None:
         self.config = config
+        self.meters = meters
         self.clock = clock
         self.begin = begin
         self.begin_peer = begin_peer
@@ -141,6 +148,11 @@ class Listener(ServerFactory):
         self.newcomers.add(link)
         self.half_open.add(link, getattr(addr, "host", ""))
         return link
+
+    @property
+    def waiting(self) -> int:
+        """Steps of handshakes that wait for their turn."""
+        return len(self._handshakes)
 
     def close(self) -> None:
         """Drop everyone who has not introduced themselves."""

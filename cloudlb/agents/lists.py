@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,7 +23,7 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.errors import CommandError
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.live_settings import LiveSettings
-from cloudlb.agents.moves import MoveEnd, Moves
+from cloudlb.agents.moves import MoveEnd, MoveReason, Moves
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current, only_joined
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId, ZoneId
@@ -90,6 +91,10 @@ class Lists:
         self._rng = rng
         self._to_tell: deque[LinkAttache] = deque()
         self._changes = 0
+        self._changed: float | None = None
+        """When the oldest change came of which agents have not been told for want of the database."""
+        self._unconfirmed: WeakKeyDictionary[LinkAttache, float] = WeakKeyDictionary()
+        """Since when an agent should hold something else than it has confirmed."""
         self._clock = clock
         self._retry: IDelayedCall | None = None
         self._ticks = Periodic(clock, "send lists to agents", self._tick)
@@ -106,9 +111,25 @@ class Lists:
         interval = settings.check_interval(host.cluster.id if host.cluster else None)
         return Orders(held if current and held else wanted, interval, not current)
 
+    def is_home(self, held: HostList | None) -> bool:
+        """Whether an agent that holds a list prefers this server; so does one that holds none."""
+        return held is None or self._peers.is_own(held.preferred)
+
     def avoid_list(self) -> tuple[str, ...]:
         """Servers of ``host`` that are known to be down."""
         return self._peers.avoid(self._settings.current.servers)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest change that an agent of this server has not confirmed; 0: there is none."""
+        changes = [since for attache, since in self._unconfirmed.items() if attache.owns_host]
+        changes += [self._changed] if self._changed is not None else []
+        return max(0.0, self._clock.seconds() - min(changes)) if changes else 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Agents to be looked at whether they hold what they should."""
+        return len(self._to_tell)
 
     def check(self, attache: LinkAttache) -> None:
         """Look at an agent that has confirmed something: what it should hold may have changed meanwhile."""
@@ -122,6 +143,7 @@ class Lists:
     async def propagate(self) -> None:
         """Bring every agent of this server what it should hold now, and where it should have gone already."""
         self._changes += 1
+        since = self._changed = self._clock.seconds() if self._changed is None else self._changed
         change, algorithm = self._changes, self._settings.current.algorithm
         zones = {attache.host.zone.id for attache in self._agents()}
         try:
@@ -132,8 +154,10 @@ class Lists:
             return
         if change != self._changes:
             return
+        self._changed = None
         for attache in self._agents():
             attache.rank = places.get(attache.host.id, attache.rank)
+            self._unconfirmed.setdefault(attache, since)
         # A later change starts over; who holds the right list by then is passed over.
         self._to_tell = deque(self._agents())
         if self._ticks.interval is None:
@@ -168,7 +192,10 @@ class Lists:
         # Who was told to avoid a server that has come back would not return to it before the next ping.
         returned = not set(attache.avoided) <= set(self.avoid_list())
         differs = orders.send_list or orders.interval != attache.check_interval or returned
-        if differs:
+        if not differs:
+            self._unconfirmed.pop(attache, None)
+        else:
+            self._unconfirmed.setdefault(attache, self._clock.seconds())
             spawn(self._send(attache, orders), self.log, "send a list")
         return differs
 
@@ -190,7 +217,7 @@ class Lists:
             attache.move_due = False
         elif self._peers.is_alive(head):
             attache.move_due = False
-            moved = self._moves.move(attache, held, why=f"its list begins with {head}")
+            moved = self._moves.move(attache, held, reason=MoveReason.LIST, why=f"its list begins with {head}")
             moved.addCallback(lambda end: self._moved(attache, head, end))
 
     def _moved(self, attache: LinkAttache, head: str, end: MoveEnd) -> None:

@@ -44,6 +44,10 @@ class Losses:
         self._writing: Deferred[None] | None = None
         self._turns = Periodic(clock, "write lost hosts", self._write)
 
+    def __len__(self) -> int:
+        """How many are not written, but for those that are being written now."""
+        return len(self._losses)
+
     def add(self, loss: Loss) -> None:
         """Take a loss."""
         self._losses.append(loss)

@@ -27,16 +27,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.attache import Attache
-from cloudlb.agents.departures import Departures, Move, MoveEnd
+from cloudlb.agents.departures import Departures, Move, MoveEnd, MoveReason
 from cloudlb.agents.directory import ADMITTED, REMOVED, Directory
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.ports import Bus
+from cloudlb.metrics.meters import Meters
 from cloudlb.net.in_order import InOrder
 from cloudlb.net.spawn import spawn
 
-__all__ = ["MoveEnd", "Moves"]
+__all__ = ["MoveEnd", "MoveReason", "Moves"]
 
 JITTER = 0.2
 """How much longer a gap between two departures may be than the rate asks for, as a share of it. Never shorter: the rate
@@ -68,7 +69,9 @@ class Moves:
         departures: Departures,
         clock: IReactorTime,
         rng: random.Random,
+        meters: Meters,
     ) -> None:
+        self._meters = meters
         self._settings = settings
         self._directory = directory
         self._servers = servers
@@ -90,7 +93,14 @@ class Moves:
         bus.subscribe(ADMITTED, self._admitted)
         bus.subscribe(REMOVED, self._removed)
 
-    def move(self, attache: Attache, hosts: HostList, *, avoid: Sequence[str] = (), why: str) -> Deferred[MoveEnd]:
+    @property
+    def waiting(self) -> int:
+        """Hosts that wait for their turn."""
+        return len(self._queue)
+
+    def move(
+        self, attache: Attache, hosts: HostList, *, avoid: Sequence[str] = (), reason: MoveReason, why: str
+    ) -> Deferred[MoveEnd]:
         """Have a host go to another server, when its turn comes.
 
         A request for a host that waits for its turn is replaced by a newer one, and both end as that does. One for a
@@ -102,6 +112,7 @@ class Moves:
             hosts: the list that the agent is to hold. The host should go to the first server of it that is neither in
                 ``avoid`` nor known to be down; if that is this server, it stays.
             avoid: servers to which it is not to go; with this one among them it goes to whichever takes it.
+            reason: what it is counted under.
             why: for the log and the host's events, as in "its list begins with 10.0.0.2".
 
         Returns:
@@ -114,14 +125,14 @@ class Moves:
             self._finish(before, MoveEnd.STAYED)
             before = None
         if before is None:
-            move = self._moves[attache.host.id] = Move(attache, hosts, avoid, why)
+            move = self._moves[attache.host.id] = Move(attache, hosts, avoid, reason, why)
             self._enqueue(move)
         elif not before.begun or (before.hosts, before.avoid) == (hosts, avoid):
             move = before
         else:
-            move = before.then = before.then or Move(attache, hosts, avoid, why)
+            move = before.then = before.then or Move(attache, hosts, avoid, reason, why)
         if not move.begun:
-            move.hosts, move.avoid, move.why = hosts, avoid, why
+            move.hosts, move.avoid, move.reason, move.why = hosts, avoid, reason, why
             # The pause is for the server that it did not go to, which need not be wanted any more.
             self._resume(move)
         waiter: Deferred[MoveEnd] = Deferred(lambda waiter: self._cancelled(move, waiter))
@@ -188,6 +199,7 @@ class Moves:
     def _finish(self, move: Move, end: MoveEnd) -> None:
         if self._moves.get(move.attache.host.id) is move:
             del self._moves[move.attache.host.id]
+            self._meters.moves.labels(move.reason.value, end.value).inc()
         move.end = end
         move.end_pause()
         if (then := move.then) is not None:

@@ -57,6 +57,10 @@ class Room:
         self._newcomers: OrderedDict[Held, Callable[[], None]] = OrderedDict()
         self._timer: IDelayedCall | None = None
 
+    def __len__(self) -> int:
+        """Admissions that wait for the database, and agents that wait for room."""
+        return self._taken + len(self._known) + len(self._newcomers)
+
     def enter(self, *, known: bool) -> bool:
         """Take a place; False if there is none.
 

@@ -6,7 +6,7 @@ is asked, and nothing is queried. Commands for any other host go to the router, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil
 from typing import Protocol
@@ -20,7 +20,16 @@ from twisted.python.failure import Failure
 
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
-from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, CommandError, NotSent
+from cloudlb.agents.errors import (
+    AgentBusy,
+    AgentTimedOut,
+    AgentUnavailable,
+    BadAnswer,
+    CommandCancelled,
+    CommandError,
+    LinkLost,
+    NotSent,
+)
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.late_answers import LateAnswers, has_failed
@@ -29,6 +38,7 @@ from cloudlb.agents.requests import Answers
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.permissions import refusal
+from cloudlb.metrics.meters import Meters
 from cloudlb.wire import (
     COMMAND_ID,
     STOPPED_BY_PREVIOUS_FAILURE,
@@ -48,6 +58,13 @@ Receive = Callable[[int, Outcome], object]
 
 MAX_TIMEOUT = 7 * 86400
 """Seconds that any command may take, whoever says so: a waiter that waits for ever is a leak."""
+_RESULTS: Mapping[type[CommandError], str] = {
+    AgentBusy: "busy",
+    LinkLost: "lost",
+    AgentTimedOut: "timed_out",
+    CommandCancelled: "cancelled",
+    BadAnswer: "bad_answer",
+}
 
 
 class Router(Protocol):
@@ -87,8 +104,10 @@ class Sender:
         settings: LiveSettings,
         hooks: Hooks,
         clock: IReactorTime,
+        meters: Meters,
         new_uuid: Callable[[], UUID] = uuid4,
     ) -> None:
+        self._meters = meters
         self._directory = directory
         self._settings = settings
         self._hooks = hooks
@@ -123,6 +142,13 @@ class Sender:
         """
         if not commands:
             return succeed([])
+        began = self._clock.seconds()
+        sent = self._send(host_id, commands, timeout, stop_on_error=stop_on_error, in_sequence=in_sequence)
+        return sent.addBoth(self._count, len(commands), began)
+
+    def _send(
+        self, host_id: HostId, commands: Commands, timeout: float | None, *, stop_on_error: bool, in_sequence: bool
+    ) -> Deferred[Answers]:
         try:
             attache = self._attache(host_id, commands, in_sequence=in_sequence)
         except AgentUnavailable as error:
@@ -264,6 +290,16 @@ class Sender:
             return Opaque(command.wire_name, {**command.fields, "wait": wait, "contextMap": dict(context)})
         return evolve(command, wait=wait, context_map=context)
 
+    def _count(self, outcome: Answers | Failure, commands: int, began: float) -> Answers | Failure:
+        if isinstance(outcome, Failure):
+            self._meters.commands.labels(_result(outcome.value)).inc(commands)
+        else:
+            failed = sum(map(has_failed, outcome))
+            self._meters.commands.labels("failed").inc(failed)
+            self._meters.commands.labels("answered").inc(commands - failed)
+        self._meters.command_times.observe(self._clock.seconds() - began)
+        return outcome
+
     def _answered(self, host_id: HostId, answers: Answers) -> Answers:
         self._hooks.tell(lambda hook: hook.answers_seen(host_id, answers))
         return answers
@@ -305,6 +341,14 @@ def refused(host: Host, commands: Commands) -> str | None:
         if why := refusal(wire_name(command), host.resource_state, _bypasses(command)):
             return f"host {host.facts.name}: {why}"
     return None
+
+
+def _result(error: BaseException | None) -> str:
+    """What a request that has no answer is counted under."""
+    for kind, result in _RESULTS.items():
+        if isinstance(error, kind):
+            return result
+    return "unavailable"
 
 
 def _caught(failure: Failure) -> CommandError:

@@ -55,6 +55,13 @@ class DatabaseBus:
         self._woken: IDelayedCall | None = None
         self._more = False
         self._outage = False
+        self._read_until = 0.0
+        """What was committed before this moment is delivered."""
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which others may have published what is not delivered here; 0 while the bus is not read."""
+        return max(0.0, self._clock.seconds() - self._read_until) if self._running else 0.0
 
     def subscribe(self, topic: str, receive: Callable[[Mapping[str, Any]], object]) -> None:
         """Have ``receive`` called with each payload of a topic; what it raises is logged and stops nobody else."""
@@ -66,6 +73,7 @@ class DatabaseBus:
         Raises:
             StoreUnavailable: nobody knows what has been committed so far.
         """
+        self._read_until = self._clock.seconds()
         self._last = await self._store.read(lambda txn: txn.bus.last_sequence())
         self._running = True
         self._polls.start(TOLD_POLL_INTERVAL if self._told else POLL_INTERVAL)
@@ -106,13 +114,16 @@ class DatabaseBus:
             self._polling = False
 
     async def _read(self) -> None:
-        last = self._last
+        last, began = self._last, self._clock.seconds()
         messages = await self._store.read(lambda txn: txn.bus.after(last, _AT_ONCE))
         if self._outage:
             self.log.info("the bus can be read again")
             self._outage = False
-        self._more |= len(messages) == _AT_ONCE
+        all_of_them = len(messages) < _AT_ONCE
+        self._more |= not all_of_them
         self._deliver(messages)
+        if all_of_them:
+            self._read_until = began
 
     def _deliver(self, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -129,6 +129,11 @@ class Draining:
         self._ticks.stop()
         self._emptying.rest()
 
+    @property
+    def under_way(self) -> Drain | None:
+        """The drain that this server is at, and how far it is."""
+        return self._drain
+
     def elsewhere(self) -> tuple[str, ...] | None:
         """Servers to avoid, for agents that are to go to another one than this; None: this one takes agents."""
         if self._membership.state is ServerState.UP or not self._emptying.possible:

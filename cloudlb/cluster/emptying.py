@@ -19,7 +19,7 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.lists import Lists, ranks
 from cloudlb.agents.live_settings import LiveSettings
-from cloudlb.agents.moves import MoveEnd, Moves
+from cloudlb.agents.moves import MoveEnd, MoveReason, Moves
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for
 from cloudlb.domain.host_list import HostList
@@ -121,7 +121,9 @@ class Emptying:
         hosts = self._list(attache, algorithm)
         peers = self._membership
         avoid = [each for each in hosts.addresses if peers.is_own(each) or not peers.is_alive(each)]
-        asked.end = end = self._moves.move(attache, hosts, avoid=avoid, why="this server is being emptied")
+        asked.end = end = self._moves.move(
+            attache, hosts, avoid=avoid, reason=MoveReason.DRAIN, why="this server is being emptied"
+        )
         end.addCallback(partial(self._ended, asked))
 
     def _list(self, attache: Attache, algorithm: Algorithm | None) -> HostList:

@@ -24,7 +24,7 @@ from cloudlb.agents.directory import Directory
 from cloudlb.agents.disconnection import Disconnection
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.lists import Lists
-from cloudlb.agents.moves import Moves
+from cloudlb.agents.moves import MoveReason, Moves
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.net.periodic import Periodic
@@ -145,7 +145,8 @@ class Fencing:
     def _ask(self, attache: LinkAttache) -> None:
         self._asked[attache] = self._clock.seconds()
         own, wanted = self._membership.own, self._lists.orders(attache).wanted
-        self._moves.move(attache, wanted, avoid=(own.address, own.name), why=_REASON)
+        avoid = own.address, own.name
+        self._moves.move(attache, wanted, avoid=avoid, reason=MoveReason.FENCING, why=_REASON)
 
 
 def _moves(attache: Attache) -> TypeGuard[LinkAttache]:

@@ -72,6 +72,21 @@ class Membership:
         return self._own
 
     @property
+    def joined(self) -> bool:
+        """Whether this server is registered."""
+        return self._own is not None
+
+    @property
+    def states(self) -> Mapping[ServerId, ServerState]:
+        """What every server was about to do at the last look, and who was Down."""
+        return {server_id: view.state for server_id, view in self._views.items()}
+
+    @property
+    def heartbeat_age(self) -> float:
+        """Seconds since this server wrote a heartbeat."""
+        return max(0.0, self._clock.seconds() - self._last_written)
+
+    @property
     def state(self) -> ServerState:
         """What this server is about to do, as its row said at the last look; never Down."""
         return self._state
@@ -85,6 +100,11 @@ class Membership:
     def cut_off(self) -> bool:
         """Whether this server has not written a heartbeat for so long that the others may call it Down."""
         return self._clock.seconds() - self._last_written > self._threshold
+
+    @property
+    def database_away(self) -> bool:
+        """Whether the last heartbeat could not be written, or the next one takes very long."""
+        return self._outage or self.cut_off
 
     @property
     def steady(self) -> bool:

@@ -19,7 +19,7 @@ from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
 from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.agents.lists import Orders
-from cloudlb.agents.moves import MoveEnd
+from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId, ServerId
@@ -72,7 +72,7 @@ class AgentLists(Protocol):
 class HostMoves(Protocol):
     """What moves a host; Moves of cloudlb.agents."""
 
-    def move(self, attache: Attache, hosts: HostList, *, why: str) -> Deferred[MoveEnd]: ...
+    def move(self, attache: Attache, hosts: HostList, *, reason: MoveReason, why: str) -> Deferred[MoveEnd]: ...
 
 
 @define(eq=False)
@@ -179,7 +179,8 @@ class PlanParts:
         if attache is None or hosts is None:
             part.ends[MoveEnd.STAYED] += 1
         else:
-            part.follow(self._moves.move(attache, hosts, why="the servers are evened out"))
+            why = "the servers are evened out"
+            part.follow(self._moves.move(attache, hosts, reason=MoveReason.REBALANCE, why=why))
 
     def _way_to(self, attache: Attache, target: str) -> HostList | None:
         """The list by which a host gets to a server; None if it should not go there any more."""

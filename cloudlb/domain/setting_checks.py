@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.host_list import parse_addresses
@@ -98,6 +99,18 @@ def names(text: str) -> str:
         if found.count(name) > 1:
             raise ValueError(f"{name} stands there twice")
     return ",".join(found)
+
+
+def networks(text: str) -> str:
+    """IP addresses and networks, comma-separated: ``127.0.0.1,10.0.0.0/8,fd00::/8``."""
+    found = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            network = ip_network(part)
+        except ValueError as error:
+            raise ValueError(f"{part!r} is neither an address nor a network such as 10.0.0.0/8: {error}") from None
+        found.append(str(network.network_address) if network.num_addresses == 1 else str(network))
+    return ",".join(dict.fromkeys(found))
 
 
 def truth(text: str) -> str:

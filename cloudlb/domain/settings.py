@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
@@ -78,6 +79,7 @@ EVENT_PURGE_DELAY = "event.purge.delay"
 ALERT_PURGE_DELAY = "alert.purge.delay"
 CERTIFICATE_ALERT = "ca.framework.cert.expiry.alert.period"
 AUTH_STRICTNESS = "ca.plugin.root.auth.strictness"
+METRICS_READERS = "prometheus.exporter.allowed.ips"
 
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
@@ -289,6 +291,14 @@ SETTINGS: Mapping[str, Setting] = {
             type="Boolean",
             check=checks.truth,
         ),
+        Setting(
+            name=METRICS_READERS,
+            default="127.0.0.1",
+            description="Addresses that may read /metrics of the management servers, comma-separated: of hosts or, as "
+            "in 10.0.0.0/8, of networks.",
+            type="CSV",
+            check=checks.networks,
+        ),
     )
 }
 
@@ -463,6 +473,11 @@ class Settings:
     def certificate_alert(self) -> int:
         """Days before the end of an agent's certificate from which there is an alert, 0 for never."""
         return int(self.value(CERTIFICATE_ALERT))
+
+    @cached_property
+    def metrics_readers(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Who may read /metrics."""
+        return tuple(map(ip_network, filter(None, self.value(METRICS_READERS).split(","))))
 
     @property
     def auth_strictness(self) -> bool:

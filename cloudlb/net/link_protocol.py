@@ -99,6 +99,8 @@ class LinkProtocol(TwistedProtocol):
         self.peer_address = ""
         self.failure: LinkError | None = None
         """How the peer broke the link, if it was lost for that; some failures ask for another try, in another way."""
+        self.overdue = False
+        """Whether it was cut because the handshake took too long."""
         self._link = link
         self._clock = clock
         self._handshakes = handshakes
@@ -255,7 +257,11 @@ class LinkProtocol(TwistedProtocol):
 
     def _await_peer(self, seconds: float) -> None:
         """Give the peer so long for what it has to say in the handshake."""
-        self._set_deadline(seconds, self.abort, f"handshake not finished within {self._handshake_timeout:g} s")
+        self._set_deadline(seconds, self._time_out, f"{self._handshake_timeout:g} s")
+
+    def _time_out(self, patience: str) -> None:
+        self.overdue = True
+        self.abort(f"handshake not finished within {patience}")
 
     def _await_turn(self, handshakes: Handshakes, data: bytes) -> None:
         """Have the step of the handshake taken that the data asks for."""
@@ -264,14 +270,14 @@ class LinkProtocol(TwistedProtocol):
         left = self._deadline.getTime() - now
         if left <= 0:
             # Its timer is late.
-            self.abort(f"handshake not finished within {self._handshake_timeout:g} s")
+            self._time_out(f"{self._handshake_timeout:g} s")
             return
         if self._place is None:
             self._place = handshakes.place(self.peer_address)
         self._early = data
         longest = LONGEST_HANDSHAKE * self._handshake_timeout
-        reason = f"handshake not finished within {longest:g} s, in which it waited for others"
-        self._set_deadline(max(0.0, self._handshake_end - now), self.abort, reason)
+        patience = f"{longest:g} s, in which it waited for others"
+        self._set_deadline(max(0.0, self._handshake_end - now), self._time_out, patience)
         handshakes.add(self, self._place, partial(self._go_on, left))
 
     def _go_on(self, left: float) -> None:

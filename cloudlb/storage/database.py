@@ -60,6 +60,9 @@ class Database:
         self.on_publish: Callable[[], None] = lambda: None
         """Called after each commit of this server that put messages on the bus, and after those of others if the
         database tells of them."""
+        self.measure: Callable[[str, Deferred[Any]], object] = lambda operation, work: None
+        """Told of each piece of work as it is asked for, a "read" or a "write". It may add callbacks to it that pass on
+        what they get."""
         self._backend = find_backend(url)
         self._writer = writer
         self._reader = reader
@@ -106,11 +109,15 @@ class Database:
         def write() -> tuple[T, bool]:
             return self._transact(self._write_engine, work)
 
-        return self._writer.submit(write).addCallback(self._announce)
+        under_way = self._writer.submit(write)
+        self.measure("write", under_way)
+        return under_way.addCallback(self._announce)
 
     def read(self, work: Callable[[Transaction], T]) -> Deferred[T]:
         """Run beside the writer; see the port. Fails with StoreUnavailable or what ``work`` raises."""
-        return self._reader.submit(lambda: self._transact(self._read_engine, work)[0])
+        under_way = self._reader.submit(lambda: self._transact(self._read_engine, work)[0])
+        self.measure("read", under_way)
+        return under_way
 
     def _heard(self) -> None:
         self.on_publish()

@@ -81,6 +81,8 @@ class PingCommand(Command):
     """Whether it was sent beside the interval, because something changed."""
     command_infos: tuple[CommandInfo, ...] = ()
     """Commands under way or carried out on the host, for a server that lost track of them."""
+    round_trip: float | None = None
+    """Of ours only: seconds from the ping before to its answer."""
 
 
 @frozen(kw_only=True)

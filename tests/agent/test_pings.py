@@ -17,9 +17,21 @@ class PingsTests(SynchronousTestCase):
         pings = Pings(60, 5, first_at=10)
         self.assertEqual(pings.next_at, 10)
         pings.sent(1, 10)
-        self.assertTrue(pings.answered(1))
+        self.assertTrue(pings.answered(1, 10.25))
         self.assertEqual(pings.next_at, 70)
         self.assertFalse(pings.lost)
+
+    def test_round_trip(self) -> None:
+        """It is told once, and a clock that was set back makes it none that is less than nothing."""
+        pings = Pings(60, 5, first_at=10)
+        self.assertIsNone(pings.take_round_trip())
+        pings.sent(1, 10)
+        pings.answered(1, 10.25)
+        self.assertEqual(pings.take_round_trip(), 0.25)
+        self.assertIsNone(pings.take_round_trip())
+        pings.sent(2, 20)
+        pings.answered(2, 19)
+        self.assertEqual(pings.take_round_trip(), 0)
 
     def test_overdue(self) -> None:
         """While one is overdue they follow at interval / retries, until as many as retries are unanswered."""
@@ -36,18 +48,20 @@ class PingsTests(SynchronousTestCase):
         pings = Pings(60, 5, first_at=0)
         for number, time in enumerate((0, 12, 24)):
             pings.sent(number, time)
-        self.assertTrue(pings.answered(1))
+        self.assertTrue(pings.answered(1, 25))
         self.assertEqual(pings.next_at, 36)
-        self.assertTrue(pings.answered(2))
+        self.assertEqual(pings.take_round_trip(), 13)
+        self.assertTrue(pings.answered(2, 30))
         self.assertEqual(pings.next_at, 84)
+        self.assertEqual(pings.take_round_trip(), 6)
 
     def test_no_answer_of_a_ping(self) -> None:
         """Answers to other requests, and second answers, count for nothing."""
         pings = Pings(60, 5, first_at=0)
         pings.sent(4, 0)
-        self.assertFalse(pings.answered(3))
-        self.assertTrue(pings.answered(4))
-        self.assertFalse(pings.answered(4))
+        self.assertFalse(pings.answered(3, 1))
+        self.assertTrue(pings.answered(4, 1))
+        self.assertFalse(pings.answered(4, 1))
 
     @given(
         st.sampled_from([1.0, 5.0, 60.0, 300.0]),
@@ -66,7 +80,7 @@ class PingsTests(SynchronousTestCase):
             self.assertFalse(pings.lost)
             pings.sent(sequence, now)
             alive_until = now + latency * interval / retries
-            self.assertTrue(pings.answered(sequence))
+            self.assertTrue(pings.answered(sequence, alive_until))
         while not pings.lost:
             sequence += 1
             pings.sent(sequence, pings.next_at)

@@ -15,6 +15,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.sender import Sender
 from cloudlb.domain.models import HostId
 from cloudlb.domain.settings import Settings
+from cloudlb.metrics.meters import Meters
 from cloudlb.wire import COMMAND_ID, Command
 from tests.agents.sessions import Attaches, Session, session
 
@@ -52,12 +53,14 @@ class Fixture:
         self.attaches = Attaches()
         self.settings = FixedSettings()
         self.hook = Recorder()
+        self.meters = Meters()
         rng = random.Random(1)
         self.sender = Sender(
             cast("Directory", self.attaches),
             cast("LiveSettings", self.settings),
             Hooks([self.hook]),
             self.clock,
+            self.meters,
             lambda: UUID(int=rng.getrandbits(128), version=4),
         )
 

@@ -39,7 +39,7 @@ class Owner:
     def started_again(self, attache: Attache, header: Header, startups: Sequence[StartupCommand]) -> None:
         self.told.append(startups)
 
-    def pinged(self, attache: Attache, *, gateway: bool) -> bool:
+    def pinged(self, attache: Attache, *, gateway: bool, round_trip: object) -> bool:
         return False
 
     def reported(self, attache: Attache, infos: Sequence[CommandInfo]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.listener import MAX_FIRST_MESSAGE, MAX_IGNORED, MAX_INTRODUCTION, Listener
+from cloudlb.metrics.meters import Meters
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.net.tls import client_context, server_context
@@ -108,6 +109,7 @@ class ListenerTests(SynchronousTestCase):
         self.clock = Clock()
         self.begun: list[Sequence[StartupCommand]] = []
         self.peers: list[PeerCommand] = []
+        self.meters = Meters()
         self.listener = self.make(max_half_open=3, max_half_open_per_address=2)
 
     def make(self, **limits: Any) -> Listener:
@@ -125,6 +127,7 @@ class ListenerTests(SynchronousTestCase):
             begin,
             HalfOpen(self.clock, chosen.max_half_open, chosen.max_half_open_per_address),
             lambda link, header, command: self.peers.append(command),
+            self.meters,
         )
 
     def test_the_first_startup_begins_an_admission(self) -> None:

@@ -12,9 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.agents.departures import MoveEnd
+from cloudlb.agents.departures import MoveEnd, MoveReason
 from cloudlb.agents.moves import Moves
 from cloudlb.domain.host_list import HostList
+from cloudlb.metrics.meters import Meters
 
 AWAY = HostList(("10.0.0.2",))
 ROUNDING = 1e-6
@@ -65,12 +66,14 @@ class PaceTests(SynchronousTestCase):
             cast("Any", SimpleNamespace(depart=depart)),
             clock,
             random.Random(seed),
+            Meters(),
         )
         asked: list[Deferred[MoveEnd]] = []
         for pause, count in bursts:
             clock.run(pause)
             asked += [
-                moves.move(cast("Any", _Attache(number + len(asked))), AWAY, why="test") for number in range(count)
+                moves.move(cast("Any", _Attache(number + len(asked))), AWAY, reason=MoveReason.LIST, why="test")
+                for number in range(count)
             ]
         while len(departed) < len(asked):
             clock.run(1)

@@ -20,6 +20,7 @@ from cloudlb.cluster.peer_links import NotReached, PeerLinks
 from cloudlb.cluster.peer_trust import TlsTrust
 from cloudlb.cluster.relays import Relays
 from cloudlb.domain.models import Server, ServerId
+from cloudlb.metrics.meters import Meters
 from cloudlb.net.certificate_names import CertificateMismatch
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.link_protocol import LinkProtocol
@@ -92,6 +93,7 @@ class PeerTlsTests(TestCase):
             cast("Any", None),
             HalfOpen(CLOCK, 10, 10),
             self.relays.begin,
+            Meters(),
         )
         port = IReactorTCP(reactor).listenTCP(0, self.listener, interface="127.0.0.1")
         self.addCleanup(port.stopListening)

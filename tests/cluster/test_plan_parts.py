@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.attache import Attache
-from cloudlb.agents.moves import MoveEnd
+from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.cluster.membership import Membership
 from cloudlb.cluster.plan_parts import MOVE, MOVED
 from cloudlb.domain.host_list import HostList
@@ -53,7 +53,7 @@ class PlanPartsTests(SynchronousTestCase):
         self.fixture.advance(0.1)
         return self.fixture.host(number).id
 
-    def move(self, attache: Attache, hosts: HostList, *, why: str) -> Deferred[MoveEnd]:
+    def move(self, attache: Attache, hosts: HostList, *, reason: MoveReason, why: str) -> Deferred[MoveEnd]:
         """Note what is asked for."""
 
         def cancelled(waiter: Deferred[MoveEnd]) -> None:

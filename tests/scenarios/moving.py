@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from cloudlb.agents.moves import MoveEnd
+from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.agents.requests import Answers
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import Host, HostId
@@ -59,7 +59,7 @@ class MoveCase(WorldCase):
         assert attache is not None
         hosts = HostList(tuple(dict.fromkeys((*targets, owner.address, *world.servers))), ALGORITHM)
         avoid = (owner.address,) if leave else ()
-        return owner.service.moves.move(attache, hosts, avoid=avoid, why="a test wants it")
+        return owner.service.moves.move(attache, hosts, avoid=avoid, reason=MoveReason.LIST, why="a test wants it")
 
     def end(self, move: Deferred[MoveEnd]) -> MoveEnd:
         """What became of a move that is over."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from cloudlb.agents.departures import LOADED_WITHIN
 from cloudlb.agents.direct_resources import CannotLoad
-from cloudlb.agents.moves import MoveEnd
+from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE
 from cloudlb.wire import CheckHealthCommand
@@ -41,7 +41,8 @@ class DirectMoveTests(DirectCase):
         (holder,) = self.holders(world, name)
         attache = holder.attache(self.host(world, name).id)
         assert attache is not None
-        return holder.service.moves.move(attache, HostList((target.address, holder.address)), why="a test wants it")
+        hosts = HostList((target.address, holder.address))
+        return holder.service.moves.move(attache, hosts, reason=MoveReason.LIST, why="a test wants it")
 
     def test_handed_over(self) -> None:
         """It is Up all the while; what is under way is answered by the old server, and then its resource is closed."""

@@ -22,6 +22,7 @@ from cloudlb.agents.errors import (
     CommandError,
     LinkLost,
 )
+from cloudlb.agents.moves import MoveReason
 from cloudlb.agents.requests import Answers
 from cloudlb.domain.host_list import HostList
 from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, Answer, CancelCommand, CheckHealthCommand, Command, Opaque
@@ -51,7 +52,7 @@ def move(world: World, agent: AgentProcess, target: str) -> None:
     attache = owner.attache(world.row(agent).id)
     assert attache is not None
     hosts = HostList(tuple(dict.fromkeys((target, *world.servers))), "shuffle")
-    owner.service.moves.move(attache, hosts, avoid=(owner.address,), why="a test wants it")
+    owner.service.moves.move(attache, hosts, avoid=(owner.address,), reason=MoveReason.LIST, why="a test wants it")
 
 
 @define(eq=False)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.errors import CommandError
-from cloudlb.agents.moves import MoveEnd
+from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import Host
 from cloudlb.domain.record_ports import AlertFilter, EventFilter
@@ -81,7 +81,9 @@ class Moved(WorldHistory):
                 avoid = (server.address,) if leave else ()
                 moves = server.service.moves
                 for _ in range(1 + twice):
-                    self.moves.append(moves.move(attache, HostList(order, ALGORITHM), avoid=avoid, why="so it wants"))
+                    hosts = HostList(order, ALGORITHM)
+                    move = moves.move(attache, hosts, avoid=avoid, reason=MoveReason.LIST, why="so it wants")
+                    self.moves.append(move)
 
     @rule(name=hosts, server=servers)
     def send(self, name: str, server: str) -> None:
