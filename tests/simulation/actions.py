@@ -15,6 +15,7 @@ from cloudlb.domain.ports import NotFound, StoreUnavailable
 from cloudlb.domain.settings import InvalidSetting
 from tests.simulation.traffic import serves
 from tests.support.agent_process import AgentProcess
+from tests.support.cloudstack_agent import CloudStackAgent
 from tests.support.server_process import ServerProcess
 
 if TYPE_CHECKING:
@@ -42,10 +43,19 @@ def order(server: ServerProcess, what: Callable[[], Coroutine[Deferred[Any], Any
 # Servers.
 
 
+def restart(play: History, server: ServerProcess) -> None:
+    """Start a server, anew if it runs."""
+    if server.alive:
+        play.faults.strike(server.address)
+    play.faults.end("death", server.address)
+    play.world.restart_server(server)
+
+
 @action
 def kill_server(play: History, address: str) -> None:
     """SIGKILL."""
     if play.world.servers[address].alive:
+        play.faults.begin("death", address)
         play.world.kill_server(play.world.servers[address])
 
 
@@ -53,6 +63,7 @@ def kill_server(play: History, address: str) -> None:
 def power_off_server(play: History, address: str) -> None:
     """No FIN, no RST."""
     if play.world.servers[address].alive:
+        play.faults.begin("death", address)
         play.world.power_off(play.world.servers[address])
 
 
@@ -60,7 +71,7 @@ def power_off_server(play: History, address: str) -> None:
 def start_server(play: History, address: str) -> None:
     """It starts, but for one that stays dead; one that runs is killed and starts anew."""
     if address not in play.plan.stay_dead:
-        play.world.restart_server(play.world.servers[address])
+        restart(play, play.world.servers[address])
 
 
 @action
@@ -73,6 +84,7 @@ def stop_server(play: History, address: str) -> None:
         play.world.clock.callLater(0, play.world.network.kill, machine)
 
     if server.running and service.running:
+        play.staying.ends(address)
         machine.callLater(0, lambda: maybeDeferred(service.stopService).addBoth(stopped))
 
 
@@ -87,6 +99,7 @@ def add_server(play: History, address: str) -> None:
 def freeze_server(play: History, address: str) -> None:
     """SIGSTOP."""
     if play.world.servers[address].running:
+        play.faults.begin("stand-still", address)
         play.world.freeze(play.world.servers[address])
 
 
@@ -94,6 +107,7 @@ def freeze_server(play: History, address: str) -> None:
 def thaw_server(play: History, address: str) -> None:
     """SIGCONT."""
     if play.world.servers[address].frozen:
+        play.faults.end("stand-still", address)
         play.world.thaw(play.world.servers[address])
 
 
@@ -114,36 +128,44 @@ def _mend(play: History, address: str, others: Sequence[str]) -> None:
 
 
 def _everybody_but(play: History, address: str) -> list[str]:
-    everybody: list[ServerProcess | AgentProcess] = [*play.world.servers.values(), *play.world.agents.values()]
+    everybody = [*play.world.servers.values(), *play.fleet.agents.values()]
     return [process.address for process in everybody if process.address != address]
 
 
-def _addresses(play: History, agents: Sequence[int]) -> list[str]:
-    return [play.world.agents[agent].address for agent in agents]
+def _agents(play: History, numbers: Sequence[int]) -> list[AgentProcess | CloudStackAgent]:
+    """Those that have a machine of their own."""
+    agents = play.fleet.agents
+    return [agents[number] for number in numbers if number in agents]
 
 
 @action
 def cut_off_server(play: History, address: str, way: str) -> None:
     """Nobody reaches a server, or it reaches nobody, but for the database."""
+    play.faults.begin("cut", address)
     _cut(play, address, _everybody_but(play, address), way)
 
 
 @action
 def reach_server(play: History, address: str) -> None:
     """A server is reached again."""
+    play.faults.end("cut", address)
     _mend(play, address, _everybody_but(play, address))
 
 
 @action
 def cut_agents(play: History, address: str, agents: Sequence[int], way: str) -> None:
     """Some agents and a server do not reach each other."""
-    _cut(play, address, _addresses(play, agents), way)
+    cut = _agents(play, agents)
+    play.faults.begin("cut", *(agent.name for agent in cut))
+    _cut(play, address, [agent.address for agent in cut], way)
 
 
 @action
 def reach_agents(play: History, address: str, agents: Sequence[int]) -> None:
     """They do again."""
-    _mend(play, address, _addresses(play, agents))
+    cut = _agents(play, agents)
+    play.faults.end("cut", *(agent.name for agent in cut))
+    _mend(play, address, [agent.address for agent in cut])
 
 
 @action
@@ -161,6 +183,7 @@ def reach_servers(play: History, one: str, other: str) -> None:
 @action
 def delay_server(play: History, address: str, seconds: float) -> None:
     """A server becomes hard to reach, or easy again."""
+    (play.faults.begin if seconds else play.faults.end)("delay", address)
     play.world.network.delay(play.world.servers[address].machine, seconds)
 
 
@@ -170,18 +193,21 @@ def delay_server(play: History, address: str, seconds: float) -> None:
 @action
 def slow_database(play: History, address: str, lag: float) -> None:
     """A server waits for it longer, or no longer."""
+    (play.faults.begin if lag > play.plan.lag else play.faults.end)("slow database", address)
     play.world.servers[address].slow_database(lag)
 
 
 @action
 def lose_database(play: History, address: str) -> None:
     """A server does not reach it."""
+    play.faults.begin("no database", address)
     play.world.servers[address].lose_database(away=True)
 
 
 @action
 def find_database(play: History, address: str) -> None:
     """A server reaches it again."""
+    play.faults.end("no database", address)
     play.world.servers[address].lose_database(away=False)
 
 
@@ -191,46 +217,59 @@ def find_database(play: History, address: str) -> None:
 @action
 def kill_agent(play: History, number: int) -> None:
     """SIGKILL."""
-    play.world.kill_agent(play.world.agents[number])
+    for agent in _agents(play, [number]):
+        play.faults.begin("death", agent.name)
+        play.world.kill_agent(agent)
 
 
 @action
 def power_off_agent(play: History, number: int) -> None:
     """No FIN, no RST."""
-    if play.world.agents[number].alive:
-        play.world.power_off(play.world.agents[number])
+    for agent in _agents(play, [number]):
+        if agent.alive:
+            play.faults.begin("death", agent.name)
+            play.world.power_off(agent)
 
 
 @action
 def start_agent(play: History, number: int) -> None:
     """It starts, anew if it runs."""
-    play.world.restart_agent(play.world.agents[number])
+    for agent in _agents(play, [number]):
+        play.faults.strike(agent.name)
+        play.faults.end("death", agent.name)
+        play.world.restart_agent(agent)
 
 
 @action
 def freeze_agent(play: History, number: int) -> None:
     """SIGSTOP."""
-    if play.world.agents[number].alive and not play.world.agents[number].frozen:
-        play.world.freeze(play.world.agents[number])
+    for agent in _agents(play, [number]):
+        if agent.alive and not agent.frozen:
+            play.faults.begin("stand-still", agent.name)
+            play.world.freeze(agent)
 
 
 @action
 def thaw_agent(play: History, number: int) -> None:
     """SIGCONT."""
-    if play.world.agents[number].frozen:
-        play.world.thaw(play.world.agents[number])
+    for agent in _agents(play, [number]):
+        if agent.frozen:
+            play.faults.end("stand-still", agent.name)
+            play.world.thaw(agent)
 
 
 @action
 def fill_disk(play: History, number: int) -> None:
-    """There is no room for the agent's file."""
-    play.world.agents[number].disk_full = True
+    """There is no room for the file of an agent of ours."""
+    if number in play.fleet.ours:
+        play.fleet.ours[number].disk_full = True
 
 
 @action
 def free_disk(play: History, number: int) -> None:
     """There is again."""
-    play.world.agents[number].disk_full = False
+    if number in play.fleet.ours:
+        play.fleet.ours[number].disk_full = False
 
 
 # Orders of operators.
@@ -246,16 +285,18 @@ def change_setting(play: History, address: str, name: str, value: str) -> None:
 @action
 def delete_host(play: History, address: str, number: int) -> None:
     """A host is deleted."""
-    server, host_id = play.world.servers[address], play.world.host_id(play.world.agents[number])
-    if host_id is not None:
+    server, host = play.world.servers[address], play.fleet[number]
+    if (host_id := play.world.host_id(host)) is not None:
+        play.faults.strike(host.name)
         order(server, lambda: server.service.operations.delete_host(host_id, 1))
 
 
 @action
 def reconnect_host(play: History, address: str, number: int) -> None:
     """A host's agent is to connect again."""
-    server, host_id = play.world.servers[address], play.world.host_id(play.world.agents[number])
-    if host_id is not None:
+    server, host = play.world.servers[address], play.fleet[number]
+    if (host_id := play.world.host_id(host)) is not None:
+        play.faults.strike(host.name)
         order(server, lambda: server.service.operations.reconnect_host(host_id, 1), NotFound)
 
 
@@ -299,6 +340,7 @@ def prepare_for_shutdown(play: History, address: str, target: str, algorithm: st
 @action
 def trigger_shutdown(play: History, address: str, target: str, algorithm: str | None, forced: bool) -> None:
     """A server is to be emptied and to end."""
+    play.staying.ends(target)
     server, orders, found = _orders(play, address, target)
     by = None if algorithm is None else Algorithm(algorithm)
     order(server, lambda: orders.trigger_shutdown(found, 1, algorithm=by, forced=forced), NotFound, NotPossible)
@@ -324,16 +366,16 @@ def remove_server(play: History, address: str, target: str) -> None:
 @action
 def start_job(play: History, address: str, number: int, changes: bool, key: str | None) -> None:
     """Somebody calls a server; the job carries the command."""
-    play.traffic.start_job(play.world.servers[address], play.world.agents[number], changes=changes, key=key)
+    play.traffic.start_job(play.world.servers[address], play.fleet[number], changes=changes, key=key)
 
 
 @action
 def send(play: History, address: str, number: int, changes: bool) -> None:
     """Code of a server sends a command."""
-    play.traffic.send(play.world.servers[address], play.world.agents[number], changes=changes)
+    play.traffic.send(play.world.servers[address], play.fleet[number], changes=changes)
 
 
 @action
 def send_in_sequence(play: History, address: str, number: int, count: int) -> None:
     """Code of a server sends commands that are to be carried out one after the other."""
-    play.traffic.send_in_sequence(play.world.servers[address], play.world.agents[number], count)
+    play.traffic.send_in_sequence(play.world.servers[address], play.fleet[number], count)

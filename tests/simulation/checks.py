@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 
 from cloudlb.cluster.planning import picture, plan_moves
-from cloudlb.domain.balancing import Algorithm, Place, host_list_for, is_current
-from cloudlb.domain.host_list import HostList
 from cloudlb.domain.models import HostId
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.rebalancing import Plan
 from cloudlb.domain.server_state import ServerState
+from tests.simulation.fleet import Fleet
+from tests.simulation.places import left_running, misplaced, misplaced_direct, misplaced_theirs
 from tests.simulation.traffic import Traffic
-from tests.support.agent_process import AgentProcess
 from tests.support.lagging_executor import PATIENCE
 from tests.support.machine import Machine
 from tests.support.server_process import ServerProcess
-from tests.support.world import Picture, World
+from tests.support.world import World
 
 BUS_LATENCY = 1.0
 """Seconds in which a server hears of a session on another one, where the database answers at once."""
@@ -85,19 +83,24 @@ def broken(world: World, traffic: Traffic) -> Iterator[str]:
     yield from traffic.broken()
 
 
-def unsettled(world: World, traffic: Traffic) -> Iterator[str]:
+def unsettled(world: World, fleet: Fleet, traffic: Traffic) -> Iterator[str]:
     """What must not be any more once the faults have been over for a while."""
     picture = world.picture()
     in_zone = [host.id for host in sorted(picture.hosts.values(), key=lambda host: host.id) if host.removed is None]
     places = {host_id: number for number, host_id in enumerate(in_zone)}
     states = {row.address: row.state for row in picture.servers}
     closed = {address for address in world.servers if states.get(address) is not ServerState.UP}
-    for agent in world.agents.values():
+    for agent in fleet.ours.values():
         yield from misplaced(world, agent, picture, places, closed)
         # An agent whose host was deleted stays away, and has nobody to tell.
         row = picture.hosts.get(world.host_id(agent) or HostId(0))
         if agent.alive and row is not None and row.removed is None and agent.service.agent._journal.untold:
             yield f"{agent.name} still tells of ends that were written long ago"
+    for theirs in fleet.theirs.values():
+        yield from misplaced_theirs(world, theirs, picture, places)
+    for direct in fleet.direct.values():
+        yield from misplaced_direct(world, direct, picture)
+    yield from left_running(world, fleet)
     yield from traffic.open()
     yield from undrained(world)
 
@@ -137,52 +140,3 @@ def leaks(world: World) -> Iterator[str]:
         timers = len(server.machine.getDelayedCalls())
         if timers > most:
             yield f"{server.address} has {timers} timers, and {len(server.service.directory)} agents"
-
-
-def misplaced(
-    world: World, agent: AgentProcess, picture: Picture, places: Mapping[HostId, int], closed: Collection[str]
-) -> Iterator[str]:
-    """What keeps an agent from being where it should be, and from holding what it should hold.
-
-    Args:
-        world: with the agent, at rest.
-        agent: that it is about; a dead or deleted one should be nowhere.
-        picture: of this moment.
-        places: of the hosts in their zone.
-        closed: servers that take no agents, or are to be emptied.
-    """
-    row = picture.hosts.get(world.host_id(agent) or HostId(0))
-    if not agent.alive:
-        if row is not None and (believers := world.believers(agent)):
-            yield f"{agent.name} is dead, and {believers} hold it"
-        return
-    if row is None:
-        yield f"{agent.name} was never admitted"
-        return
-    if row.removed is not None:
-        if (agent.server, world.believers(agent), row.status.value) != (None, [], "Removed"):
-            yield f"{agent.name} is removed, {row.status.value}, on {agent.server}, {world.believers(agent)} hold it"
-        return
-    yield from world.problems(agent, picture)
-    algorithm = picture.settings.algorithm
-    held = HostList.parse(agent.host_property)
-    wanted = host_list_for(
-        algorithm,
-        picture.settings.servers,
-        Place(row.facts.guid, places[row.id]),
-        random.Random(0),
-        picture.settings.weights,
-    )
-    if algorithm is Algorithm.ROUNDROBIN and any(host.removed for host in picture.hosts.values()):
-        # A deleted host moves the places of others, who learn of it when they next get a list.
-        is_wanted = (set(held.addresses), held.algorithm) == (set(wanted.addresses), wanted.algorithm)
-    else:
-        is_wanted = is_current(algorithm, wanted, held)
-    if not is_wanted:
-        yield f"{agent.name} holds {held}, should {wanted}"
-    # Under shuffle the head is tried once only.
-    if picture.settings.check_interval(None) > 0 and algorithm is not Algorithm.SHUFFLE:
-        first = next((address for address in held.addresses if address not in closed), None)
-        # Of a drain that ran out of time agents stay where they are.
-        if first is not None and agent.server != first and agent.server not in closed:
-            yield f"{agent.name} holds {held}, of which {sorted(closed)} take nobody, and is on {agent.server}"

@@ -11,10 +11,14 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.simulation.actions import ACTIONS
+from tests.simulation.actions import ACTIONS, restart
 from tests.simulation.checks import Ownership, broken, leaks, uneven, unsettled
 from tests.simulation.drains import Drains
+from tests.simulation.faults import Faults
+from tests.simulation.fleet import Fleet
+from tests.simulation.places import exited
 from tests.simulation.plan import Plan
+from tests.simulation.staying import Staying
 from tests.simulation.trace import Trace
 from tests.simulation.traffic import Traffic, serves
 from tests.support.world import World
@@ -29,6 +33,8 @@ EVENED = 60.0
 """Seconds beyond those of the moves at their rate in which agents are evened out on order, where nothing fails."""
 REST = 10.0
 """Seconds between looks whether it has; two in a row have to find nothing."""
+FELT, FELT_PINGS = 30.0, 5
+"""Seconds, and intervals of pings, in which something may follow from a fault that is over."""
 MEMORY = Path("/dev/shm")
 SHOWN = 8
 """Problems of one kind of look that are told."""
@@ -97,7 +103,7 @@ class History:
         self.world = World(
             folder / "world",
             servers=plan.servers,
-            agents=plan.agents,
+            agents=plan.agents - plan.theirs - plan.direct,
             seed=plan.seed,
             algorithm=plan.algorithm,
             check_interval=plan.check_interval,
@@ -109,7 +115,10 @@ class History:
             f"simulator.delay={plan.delay}\nsimulator.record={record}\n",
             ready=self._trace.follow,
         )
-        self.traffic = Traffic(self.world, record)
+        self.fleet = Fleet(self.world, theirs=plan.theirs, direct=plan.direct, delay=plan.delay, record=record)
+        self.traffic = Traffic(self.world, record, list(self.fleet.theirs.values()))
+        self.faults = Faults(self.world.clock, FELT + FELT_PINGS * plan.ping_interval)
+        self.staying = Staying(self.world, self.fleet, self.faults)
         self._ownership = Ownership(self.world)
         self._drains = Drains(self.world)
 
@@ -133,19 +142,23 @@ class History:
             self.world.advance(min(LOOK, until - now))
             self._problems += self._ownership.look()
             self._problems += self._drains.look()
+            self._problems += self.staying.look()
+            self._problems += exited(self.world, self.fleet)
             self._note_defects()
 
     def _end_faults(self) -> None:
         """Everything is well again but for servers that stay dead, as long as there is one that the agents know."""
         world = self.world
+        self.faults.end_all()
         world.network.heal()
         for server in world.servers.values():
             server.lose_database(away=False)
             server.slow_database(self.plan.lag)
             if server.frozen:
                 world.thaw(server)
-        for agent in world.agents.values():
-            agent.disk_full = False
+        for ours in self.fleet.ours.values():
+            ours.disk_full = False
+        for agent in self.fleet.agents.values():
             if agent.frozen:
                 world.thaw(agent)
             if not agent.alive:
@@ -158,7 +171,10 @@ class History:
             # One that is just starting may have found no database, and ends before long.
             ends = server.is_stopping or not serves(server)
             if ends if server.alive else server.address not in stay_dead:
-                world.restart_server(server)
+                restart(self, server)
+            elif not server.alive and self.fleet.theirs:
+                # Somebody has to say that nobody is there: CloudStack's agents wait for a quarter of an hour.
+                world.network.machine(server.address)
         if self.plan.uses_all:
             self._advance(world.clock.seconds() + STARTED)
             for server in world.running_servers:
@@ -171,7 +187,7 @@ class History:
         while not self._problems:
             self._advance(self.world.clock.seconds() + REST)
             # Until time is up the first that is found is enough.
-            found = list(islice(unsettled(self.world, self.traffic), 1))
+            found = list(islice(unsettled(self.world, self.fleet, self.traffic), 1))
             since = self.world.clock.seconds() - end
             if rested and not found:
                 break
@@ -180,7 +196,7 @@ class History:
             if rested:
                 self._settled = since
             elif since > BOUND:
-                found = list(islice(unsettled(self.world, self.traffic), SHOWN))
+                found = list(islice(unsettled(self.world, self.fleet, self.traffic), SHOWN))
                 self._problems += [f"the cluster has not come to rest in {BOUND:.0f} s: {each}" for each in found]
         self._even_out()
         self._problems += broken(self.world, self.traffic)
@@ -194,10 +210,10 @@ class History:
         self._trace.note("--- the agents are to be evened out")
         ACTIONS["rebalance"](self, world.running_servers[0].address)
         rate = world.read(lambda txn: txn.settings.load()).move_rate
-        end = world.clock.seconds() + EVENED + len(world.agents) / rate
+        end = world.clock.seconds() + EVENED + len(self.fleet) / rate
         while not self._problems:
             self._advance(world.clock.seconds() + REST)
-            found = list(islice(chain(uneven(world), unsettled(world, self.traffic)), SHOWN))
+            found = list(islice(chain(uneven(world), unsettled(world, self.fleet, self.traffic)), SHOWN))
             if not found:
                 break
             if world.clock.seconds() > end:

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.settings import (
+    DIRECT_AGENT_SCAN_INTERVAL,
     HOST,
     LB_ALGORITHM,
     LB_BAND_AGENTS,
@@ -49,6 +50,11 @@ class Plan:
     seed: int
     servers: int
     agents: int
+    """Hosts, of whatever kind."""
+    theirs: int
+    """How many of them have an agent that behaves as CloudStack's does."""
+    direct: int
+    """How many have none."""
     algorithm: str
     check_interval: int
     lag: float
@@ -69,7 +75,8 @@ class Plan:
     def __str__(self) -> str:
         told = "a database that tells of messages" if self.told else "a database that is asked for messages"
         return (
-            f"seed {self.seed}: {self.servers} servers, {self.agents} agents, {self.algorithm}, "
+            f"seed {self.seed}: {self.servers} servers, {self.agents} hosts ({self.theirs} of CloudStack's kind, "
+            f"{self.direct} without an agent), {self.algorithm}, "
             f"check interval {self.check_interval}, {told} within {self.lag} s, commands of {self.delay} s, "
             f"{self.seconds:.0f} s of faults, {len(self.steps)} steps"
         )
@@ -281,6 +288,22 @@ EPISODES: dict[str, tuple[int, Episode]] = {
 """Kinds of faults and orders, and how often each is drawn beside the others."""
 
 
+ORDERS = frozenset(
+    {
+        "setting changes",
+        "server joins",
+        "server stops",
+        "server is maintained",
+        "server is shut down",
+        "servers take turns",
+        "servers lose each other",
+        "agents are evened out",
+        "disk is full",
+    }
+)
+"""Those of a history in which hardly a host has a reason to be lost."""
+
+
 def _commands(draw: Draw) -> Iterator[Step]:
     at, every = 0.0, draw.rng.choice([0.2, 0.5, 2.0])
     while (at := at + draw.rng.expovariate(1 / every)) < draw.seconds:
@@ -312,7 +335,8 @@ def draw_plan(
     count, hosts = servers or drawn[0], agents or drawn[1]
     seconds = drawn[2] if minutes is None else 60 * minutes
     draw = Draw(rng, [f"10.0.0.{number}" for number in range(1, count + 1)], hosts, seconds, rng.choice(NORMAL_LAGS))
-    kinds = rng.sample(sorted(EPISODES), rng.randint(3, len(EPISODES)))
+    possible = sorted(EPISODES.keys() & ORDERS if rng.random() < 0.25 else EPISODES)
+    kinds = rng.sample(possible, rng.randint(3, len(possible)))
     weights = [EPISODES[kind][0] for kind in kinds]
     every = rng.choice([2.0, 5.0, 15.0])
     steps: list[Step] = []
@@ -323,10 +347,13 @@ def draw_plan(
     steps += _commands(draw)
     # One in ten has all but one of them die for good.
     mortal = draw.servers[:-1] if rng.random() < 0.1 else rng.sample(draw.servers, rng.choice([0, 0, 1]))
+    theirs, direct = (rng.randint(1, hosts // 3) if rng.random() < 0.4 else 0 for _ in range(2))
     return Plan(
         seed=seed,
         servers=count,
         agents=hosts,
+        theirs=theirs,
+        direct=direct,
         algorithm=draw.algorithm(),
         check_interval=rng.choice([0, 5]),
         lag=draw.lag,
@@ -335,6 +362,7 @@ def draw_plan(
         ping_interval=6 if hosts <= 100 else 20,
         seconds=seconds,
         settings={
+            DIRECT_AGENT_SCAN_INTERVAL: str(rng.choice([5, 30])),
             LB_BAND_AGENTS: str(rng.choice([1, 2, 10])),
             LB_BAND_SECONDS: str(rng.choice([0, 5, 60])),
             MOVE_RATE: str(rng.choice([2, 10, 50])),

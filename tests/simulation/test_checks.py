@@ -18,6 +18,8 @@ from tests.simulation import checks
 from tests.simulation.actions import ACTIONS
 from tests.simulation.checks import BUS_LATENCY, LAGS, Ownership, broken, leaks, undrained, uneven, unsettled
 from tests.simulation.drains import Drains
+from tests.simulation.fleet import Fleet
+from tests.simulation.plan import Plan as HistoryPlan
 from tests.simulation.plan import draw_plan
 from tests.simulation.trace import Trace
 from tests.simulation.traffic import Sent, Traffic
@@ -43,11 +45,12 @@ class CheckTests(SynchronousTestCase):
             properties=f"simulator.record={self.record}\n",
         )
         self.addCleanup(self.world.close)
+        self.fleet = Fleet(self.world, theirs=0, direct=0, delay=0, record=self.record)
         self.traffic = Traffic(self.world, self.record)
 
     def found(self) -> list[str]:
         """All that is wrong."""
-        return [*broken(self.world, self.traffic), *unsettled(self.world, self.traffic), *leaks(self.world)]
+        return [*broken(self.world, self.traffic), *unsettled(self.world, self.fleet, self.traffic), *leaks(self.world)]
 
     def test_well(self) -> None:
         """Nothing is, after commands too."""
@@ -159,10 +162,10 @@ class CheckTests(SynchronousTestCase):
         self.world.agents[2].path.write_text(
             self.world.agents[2].path.read_text().replace(f"host={B},{A}", f"host={A},{B}")
         )
-        problems = " ".join(unsettled(self.world, self.traffic))
+        problems = " ".join(unsettled(self.world, self.fleet, self.traffic))
         self.assertIn("agent-2 holds", problems)
         self.world.advance(60)
-        self.assertIn("agent-1 is up nowhere", " ".join(unsettled(self.world, self.traffic)))
+        self.assertIn("agent-1 is up nowhere", " ".join(unsettled(self.world, self.fleet, self.traffic)))
 
     def test_uneven(self) -> None:
         """A host that is not where a plan has it, and a server that is off without a word."""
@@ -207,6 +210,10 @@ class TraceTests(SynchronousTestCase):
         self.assertEqual(2, len(self.flushLoggedErrors(StoreUnavailable)))
 
 
+def _actions(plan: HistoryPlan) -> set[str]:
+    return {step.action for step in plan.steps}
+
+
 class PlanTests(SynchronousTestCase):
     """What seeds draw."""
 
@@ -216,6 +223,11 @@ class PlanTests(SynchronousTestCase):
         plans = [draw_plan(seed) for seed in range(60)]
         self.assertEqual({3, 4, 5}, {plan.servers for plan in plans})
         self.assertTrue(all(20 <= plan.agents <= 50 for plan in plans))
+        self.assertTrue(all(plan.theirs + plan.direct < plan.agents for plan in plans))
+        kinds = {(bool(plan.theirs), bool(plan.direct)) for plan in plans}
+        self.assertEqual({(False, False), (False, True), (True, False), (True, True)}, kinds)
+        peaceful = [plan for plan in plans if not {"freeze_agent", "lose_database", "kill_agent"} & _actions(plan)]
+        self.assertGreater(len(peaceful), 5)
         drawn = {step.action for plan in plans for step in plan.steps}
         self.assertEqual(set(ACTIONS), drawn)
         given = draw_plan(1, servers=10, agents=1000, minutes=2)

@@ -15,10 +15,10 @@ from cloudlb.agents.command_orders import Order, TooManyJobs
 from cloudlb.agents.errors import AgentUnavailable, CommandError, LinkLost
 from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
 from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, CheckHealthCommand, Command, MaintainCommand
-from tests.support.agent_process import AgentProcess
+from tests.support.cloudstack_agent import CloudStackAgent
 from tests.support.machine import Machine
 from tests.support.server_process import ServerProcess
-from tests.support.world import World
+from tests.support.world import Hosted, World
 
 TIMEOUT = 20
 """Seconds that a command has."""
@@ -54,19 +54,26 @@ class JobRow:
 class Traffic:
     """Sends, and remembers."""
 
-    def __init__(self, world: World, record: Path) -> None:
-        """Prepare; ``record`` is what the simulated hosts write (simulator.record)."""
+    def __init__(self, world: World, record: Path, theirs: Sequence[CloudStackAgent] = ()) -> None:
+        """Prepare.
+
+        Args:
+            world: with the servers.
+            record: what the simulated hosts write (simulator.record).
+            theirs: agents that do not.
+        """
         self._world = world
         self._record = record
+        self._theirs = theirs
         self._sent: list[Sent] = []
         self._processes: dict[Machine, int] = {}
 
     # What is sent.
 
-    def start_job(self, server: ServerProcess, agent: AgentProcess, *, changes: bool, key: str | None) -> None:
-        """Have a running server take a command for an agent's host as a job."""
+    def start_job(self, server: ServerProcess, host: Hosted, *, changes: bool, key: str | None) -> None:
+        """Have a running server take a command for a host as a job."""
         command: Command = MaintainCommand() if changes else CheckHealthCommand()
-        wanted = Order(host=agent.name, command=command, timeout=TIMEOUT, key=key, account_id=1)
+        wanted = Order(host=host.name, command=command, timeout=TIMEOUT, key=key, account_id=1)
         jobs = server.service.command_jobs
 
         def begin() -> None:
@@ -76,9 +83,9 @@ class Traffic:
         if serves(server):
             server.machine.callLater(0, begin)
 
-    def send(self, server: ServerProcess, agent: AgentProcess, *, changes: bool, line: str = "") -> None:
-        """Have code of a running server send a command to an agent's host; ``line`` names a sequence."""
-        host_id = self._world.host_id(agent)
+    def send(self, server: ServerProcess, host: Hosted, *, changes: bool, line: str = "") -> None:
+        """Have code of a running server send a command to a host; ``line`` names a sequence."""
+        host_id = self._world.host_id(host)
         if host_id is None or not serves(server):
             return
         sent = Sent(f"{line or 'sent'}/{len(self._sent)}", server.machine)
@@ -92,11 +99,11 @@ class Traffic:
 
         server.machine.callLater(0, begin)
 
-    def send_in_sequence(self, server: ServerProcess, agent: AgentProcess, count: int) -> None:
+    def send_in_sequence(self, server: ServerProcess, host: Hosted, count: int) -> None:
         """Have code of a running server send queries that are to be carried out one after the other."""
         process = self._processes.setdefault(server.machine, len(self._processes))
         for _ in range(count):
-            self.send(server, agent, changes=False, line=f"{server.address}-{process}-{agent.name}")
+            self.send(server, host, changes=False, line=f"{server.address}-{process}-{host.name}")
 
     def _ended(self, end: object, sent: Sent) -> None:
         sent.ends += 1
@@ -157,9 +164,9 @@ class Traffic:
 
     def _executed(self) -> list[str]:
         """What was carried out, in order, by the marks of the commands; what servers ask by themselves has none."""
-        if not self._record.exists():
-            return []
-        marks = (line.split()[1] for line in self._record.read_text(encoding="utf-8").splitlines())
+        lines = self._record.read_text(encoding="utf-8").splitlines() if self._record.exists() else []
+        marks = [line.split()[1] for line in lines]
+        marks += [mark for agent in self._theirs for mark in agent.carried_out]
         return [mark for mark in marks if mark != "-"]
 
 

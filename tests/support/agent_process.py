@@ -33,6 +33,8 @@ class AgentProcess:
     def __init__(self, world: World, number: int) -> None:
         self.number = number
         self.name = f"agent-{number}"
+        self.guid = f"guid-{number}-SimulatorResource"
+        """As it introduces itself."""
         self.address = f"10.0.{1 + (number - 1) // 250}.{1 + (number - 1) % 250}"
         self.path = world.folder / f"agent-{number}.properties"
         self.disk_full = False

@@ -13,8 +13,11 @@ from twisted.python.failure import Failure
 
 from agent.packets import answer_packet, request_packet
 from cloudlb.domain.host_list import HostList, parse_addresses
+from cloudlb.domain.models import HostId
 from cloudlb.net.link_protocol import LinkProtocol
 from cloudlb.wire import (
+    COMMAND_ID,
+    LOGGING_CONTEXT,
     Answer,
     Command,
     Flag,
@@ -45,6 +48,8 @@ BEFORE_MOVE = 3.0
 """Seconds between the answer to MigrateAgentConnectionCommand and the end of the link."""
 BACKOFF = 5.0
 """Seconds after a link was lost, or could not be made, until the next attempt."""
+STARTUP_WAIT = 180.0
+"""Seconds that it waits for an answer to StartupCommand [Agent]. Of pings it expects none."""
 
 
 class CloudStackAgent(ClientFactory):
@@ -63,7 +68,7 @@ class CloudStackAgent(ClientFactory):
         self.number = number
         self.name = f"cloudstack-{number}"
         self.guid = f"guid-{number}-LibvirtComputingResource"
-        self.address = f"10.0.2.{number}"
+        self.address = f"10.1.{number // 250}.{1 + number % 250}"
         self.hosts = hosts
         self.delay = 0.0
         """Seconds that a command takes."""
@@ -72,13 +77,14 @@ class CloudStackAgent(ClientFactory):
         self.mute = False
         """Whether it does not answer when it is to move, and stays."""
         self.carried_out: list[str] = []
-        """The logging contexts of commands, as they end."""
+        """The ids of commands, else their logging contexts, as they end."""
         self.unanswered = 0
         """Commands whose link had gone when they ended."""
         self.exited: str | None = None
         """Why it has exited, as the real one does where it is refused."""
-        self.server: str | None = None
-        """The server that it is ready on."""
+        self.frozen = False
+        self.host_id: HostId | None = None
+        """Once somebody has looked for it."""
         self.links: list[str] = []
         """Every server that it has introduced itself to, in order."""
         self.transferred: list[bool] = []
@@ -86,6 +92,8 @@ class CloudStackAgent(ClientFactory):
         self._network = network
         self._avoid: tuple[str, ...] = ()
         self._link: LinkProtocol | None = None
+        self._answered = False
+        self._ready_on: str | None = None
         self._target = ""
         self._position = 0
         self._moves = False
@@ -95,13 +103,23 @@ class CloudStackAgent(ClientFactory):
     def start(self) -> None:
         """Run the agent."""
         self.machine: Machine = self._network.machine(self.address)
-        self._position = 0
+        self.exited, self._ready_on, self._link = None, None, None
+        self._position, self._moves = 0, False
         self._connect(self.hosts.addresses[0])
 
     def kill(self) -> None:
         """SIGKILL."""
-        self.server = None
         self._network.kill(self.machine)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.machine.alive
+
+    @property
+    def server(self) -> str | None:
+        """The server that it is ready on."""
+        return self._ready_on if self.alive else None
 
     # Connecting.
 
@@ -143,13 +161,18 @@ class CloudStackAgent(ClientFactory):
             connection_transferred=self._moves,
             host_id=None if self._host_id == -1 else self._host_id,
         )
-        self._moves = False
+        self._moves, self._answered = False, False
         link.send(request_packet(next(self._sequences), self._host_id, [startup], Flag(0)))
+        self.machine.callLater(STARTUP_WAIT, self._give_up, link)
+
+    def _give_up(self, link: LinkProtocol) -> None:
+        if link is self._link and not self._answered:
+            link.abort("no answer to StartupCommand")
 
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """Look for a server, from the head of the list."""
         if link is self._link:
-            self.server, self._link, self._position = None, None, -1
+            self._ready_on, self._link, self._position = None, None, -1
             self.machine.callLater(BACKOFF, self._connect_next)
 
     # What servers say.
@@ -161,6 +184,7 @@ class CloudStackAgent(ClientFactory):
         if header.is_request:
             self._requested(link, header, contents)
         elif isinstance(contents[0], StartupAnswer):
+            self._answered = True
             if contents[0].result:
                 self.machine.callLater(contents[0].ping_interval, self._ping, link, contents[0].ping_interval)
             else:
@@ -187,7 +211,7 @@ class CloudStackAgent(ClientFactory):
             return
         self._host_id = ready.host_id or -1
         self._take(ready.ms_host_list, ready.lb_algorithm, ready.avoid_ms_host_list)
-        self.server = self._target
+        self._ready_on = self._target
         link.send(answer_packet(header, [ReadyAnswer()]))
 
     def _take(self, servers: Sequence[str] | None, algorithm: str | None, avoid: Sequence[str] | None) -> None:
@@ -213,7 +237,7 @@ class CloudStackAgent(ClientFactory):
 
     def _move(self, link: LinkProtocol, server: str) -> None:
         if link is self._link and server != self.server:
-            self._link, self.server, self._moves = None, None, True
+            self._link, self._ready_on, self._moves = None, None, True
             link.close()
             self._position = self.hosts.addresses.index(server)
             self._connect(server)
@@ -238,4 +262,4 @@ class CloudStackAgent(ClientFactory):
 
 def _context(content: Command | Opaque) -> str:
     context = content.fields.get("contextMap", {}) if isinstance(content, Opaque) else content.context_map
-    return str(context.get("logcontextid", "-"))
+    return str(context.get(COMMAND_ID) or context.get(LOGGING_CONTEXT) or "-")

@@ -83,4 +83,4 @@ class QuestionTests(SynchronousTestCase):
         self.assertNotEqual(row.server_id, ServerId(stranger.service.membership.own.id))
         self.assertEqual(world.stale_writes(), [])
         result_of(stranger.database.run(lambda txn: txn.hosts.transition([_down(row)], 0)))
-        self.assertEqual(world.stale_writes(), [(row.id, row.session, "Down", row.server_id, "10.0.0.2")])
+        self.assertEqual(world.stale_writes(), [(row.id, row.session, "Up", "Down", row.server_id, "10.0.0.2")])

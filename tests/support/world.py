@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from attrs import frozen
@@ -24,6 +24,7 @@ from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.storage.sqlite import new_database
 from tests.support.agent_process import AgentProcess
+from tests.support.cloudstack_agent import CloudStackAgent
 from tests.support.network import Network
 from tests.support.results import result_of
 from tests.support.server_process import PORT, ServerProcess
@@ -34,10 +35,22 @@ SETTLE = 5.0
 """Seconds in which a cluster without faults comes to rest after a change."""
 
 _AUDIT = (
-    "CREATE TABLE audit (host INTEGER, session INTEGER, status TEXT, owner INTEGER, writer TEXT)",
+    "CREATE TABLE audit (host INTEGER, session INTEGER, before TEXT, status TEXT, owner INTEGER, writer TEXT)",
     """CREATE TRIGGER audit_status AFTER UPDATE ON host WHEN new.session = old.session AND new.status <> old.status
-    BEGIN INSERT INTO audit VALUES (new.id, new.session, new.status, new.server_id, writer()); END""",
+    BEGIN INSERT INTO audit VALUES (new.id, new.session, old.status, new.status, new.server_id, writer()); END""",
 )
+
+
+class Hosted(Protocol):
+    """Something that is a host of the cluster, or would be one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def guid(self) -> str: ...
+
+    host_id: HostId | None
+    """Once somebody has looked for it."""
 
 
 @frozen
@@ -47,7 +60,7 @@ class Picture:
     settings: Settings
     servers: Sequence[ServerRow]
     hosts: Mapping[HostId, Host]
-    """Those of all agents that were ever admitted, also deleted ones."""
+    """All that there ever were, also deleted ones."""
 
     def address_of(self, host: Host) -> str | None:
         """The address of the server that a host's row names."""
@@ -216,12 +229,12 @@ class World:
             server.end()
         server.start()
 
-    def kill_agent(self, agent: AgentProcess) -> None:
+    def kill_agent(self, agent: AgentProcess | CloudStackAgent) -> None:
         """SIGKILL."""
         self.network.kill(agent.machine)
         agent.frozen = False
 
-    def power_off(self, process: ServerProcess | AgentProcess) -> None:
+    def power_off(self, process: ServerProcess | AgentProcess | CloudStackAgent) -> None:
         """Have a machine end without a word; it is restarted like one that was killed."""
         if isinstance(process, ServerProcess):
             process.end(silently=True)
@@ -229,18 +242,18 @@ class World:
             self.network.power_off(process.machine)
             process.frozen = False
 
-    def restart_agent(self, agent: AgentProcess) -> None:
+    def restart_agent(self, agent: AgentProcess | CloudStackAgent) -> None:
         """Kill it if it runs, and start it again."""
         if agent.alive:
             self.kill_agent(agent)
         agent.start()
 
-    def freeze(self, process: ServerProcess | AgentProcess) -> None:
+    def freeze(self, process: ServerProcess | AgentProcess | CloudStackAgent) -> None:
         """SIGSTOP."""
         process.frozen = True
         self.network.freeze(process.machine)
 
-    def thaw(self, process: ServerProcess | AgentProcess) -> None:
+    def thaw(self, process: ServerProcess | AgentProcess | CloudStackAgent) -> None:
         """SIGCONT."""
         process.frozen = False
         self.network.thaw(process.machine)
@@ -263,15 +276,15 @@ class World:
         """Look into the database."""
         return result_of(self._own.read(work))
 
-    def host_id(self, agent: AgentProcess) -> HostId | None:
+    def host_id(self, agent: Hosted) -> HostId | None:
         """The number of an agent's host, also of a deleted one; None before it was first admitted."""
         if agent.host_id is None:
-            guid = f"guid-{agent.number}-SimulatorResource"
             with self._own._read_engine.begin() as connection:
-                agent.host_id = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (guid,)).scalar()
+                found = connection.exec_driver_sql("SELECT id FROM host WHERE guid = ?", (agent.guid,))
+                agent.host_id = found.scalar()
         return agent.host_id
 
-    def row(self, agent: AgentProcess) -> Host:
+    def row(self, agent: Hosted) -> Host:
         """The row of an agent's host, also of a deleted one."""
         host_id = self.host_id(agent)
         assert host_id is not None, f"{agent.name} has never been admitted"
@@ -281,18 +294,19 @@ class World:
 
     def picture(self) -> Picture:
         """What the database says of everything, at one moment."""
-        numbers = [number for agent in self.agents.values() if (number := self.host_id(agent)) is not None]
+        with self._own._read_engine.begin() as connection:
+            numbers = list(connection.exec_driver_sql("SELECT id FROM host ORDER BY id").scalars())
 
         def look(txn: Transaction) -> Picture:
             return Picture(txn.settings.load(), list(txn.servers.all()), txn.hosts.several(numbers))
 
         return self.read(look)
 
-    def row_address(self, agent: AgentProcess) -> str | None:
+    def row_address(self, agent: Hosted) -> str | None:
         """The address of the server that an agent's row names."""
         return self.picture().address_of(self.row(agent))
 
-    def believers(self, agent: AgentProcess) -> list[str]:
+    def believers(self, agent: Hosted) -> list[str]:
         """The servers that believe an agent to be theirs."""
         host_id = self.host_id(agent)
         assert host_id is not None, f"{agent.name} has never been admitted"
