@@ -29,7 +29,7 @@ from bench.cluster import ask, deployment, start_servers
 from bench.figures import distribution
 from bench.postgres import add_database, database
 from bench.real_agents import running_agents, settle
-from cloudlb.cli.local_cluster import LocalCluster, url_host
+from cloudlb.cli.local_cluster import LocalCluster, site_url
 from cloudlb.storage.schema import async_job
 
 QUERY = "com.cloud.agent.api.CheckHealthCommand"
@@ -159,7 +159,7 @@ def client_of(cluster: LocalCluster, server: str, patience: int) -> CloudStack:
     """What calls the API of one server, which has so many seconds for an answer."""
     config = cluster.inventory.servers[server]
     return CloudStack(
-        endpoint=f"http://{url_host(config.api_address)}:{config.api_port}/client/api",
+        endpoint=f"{site_url(config)}client/api",
         key=cluster.inventory.api_key,
         secret=cluster.inventory.secret,
         timeout=patience,

@@ -13,7 +13,7 @@ from typing import Any
 import javaproperties
 from attrs import Attribute, field, fields, frozen
 
-from cloudlb.domain.addresses import normalize_address
+from cloudlb.domain.addresses import is_loopback, normalize_address
 
 
 class InvalidConfiguration(ValueError):
@@ -28,6 +28,16 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return convert
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("neither true nor false")
+    return text == "true"
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _key(name: str, convert: Callable[..., Any] = str, **options: Any) -> Any:
@@ -47,13 +57,18 @@ class ServerConfig:
     ca_certificate: Path = _key("tls.ca", Path)
     certificate: Path = _key("tls.certificate", Path)
     private_key: Path = _key("tls.key", Path)
-    ca_folder: Path | None = _key("ca.folder", lambda text: Path(text) if text else None, default=None)
+    ca_folder: Path | None = _key("ca.folder", _path, default=None)
     """The CA with its key, which addHost needs to issue certificates; None: this server issues none."""
     bind_address: str = _key("bind.address", default="")
     """Where to listen for agents; the address itself unless given."""
     port: int = _key("port", _whole(0, 65535), default=8250)
     api_address: str = _key("api.address", default="")
     api_port: int = _key("api.port", _whole(0, 65535), default=8080)
+    api_tls: bool = _key("api.tls", _truth, default=False)
+    """Whether the API is served by HTTPS; unless given, it is wherever it can be reached from other machines."""
+    api_certificate: Path | None = _key("api.tls.certificate", _path, default=None)
+    """None: the server's own, with its key."""
+    api_private_key: Path | None = _key("api.tls.key", _path, default=None)
     handshake_timeout: int = _key("agent.ssl.handshake.timeout", _whole(1, 3600), default=10)
     """Seconds from accept to the end of the TLS handshake."""
     startup_timeout: int = _key("agent.startup.timeout", _whole(1, 3600), default=10)
@@ -99,6 +114,9 @@ def server_config(properties: Mapping[str, str], path: Path) -> ServerConfig:
     values["database_url"] = _beside(values["database_url"], path)
     values["bind_address"] = values.get("bind_address") or values["address"]
     values["api_address"] = values.get("api_address") or values["bind_address"]
+    values.setdefault("api_tls", not is_loopback(values["api_address"]))
+    if (values.get("api_certificate") is None) != (values.get("api_private_key") is None):
+        raise InvalidConfiguration(f"{path}: of api.tls.certificate and api.tls.key there is only one")
     return ServerConfig(**values)
 
 

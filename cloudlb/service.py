@@ -50,6 +50,7 @@ from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
+from cloudlb.cluster.census import Census
 from cloudlb.cluster.draining import Draining
 from cloudlb.cluster.emptying import Emptying
 from cloudlb.cluster.fencing import Fencing
@@ -73,6 +74,7 @@ from cloudlb.metrics.meters import Meters
 from cloudlb.metrics.pages import HealthPage, MetricsPage, ReadyPage
 from cloudlb.metrics.reactor_lag import ReactorLag
 from cloudlb.net.half_open import HalfOpen
+from cloudlb.net.https_server import HttpsContext
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.resource.threads import ResourceThreads, Threads
 from cloudlb.storage.database import Database
@@ -268,6 +270,7 @@ class Server(Service):
         self.listener = Listener(
             config, reactor, channel_factory, self.admission.begin, half_open, self.relays.begin, self.meters
         )
+        self.census = Census(database, reactor)
         self.meters.registry.register(
             Gauges(
                 self.membership,
@@ -279,6 +282,7 @@ class Server(Service):
                 self.moves,
                 self.disconnection,
                 self.draining,
+                self.census,
             )
         )
         self.site = api_site(
@@ -302,6 +306,7 @@ class Server(Service):
                 "readyz": ReadyPage(self._obstacle),
             },
         )
+        self._https = _https(config) if config.api_tls else None
         self._reactor = reactor
         self._failed = failed
         self._ports: list[IListeningPort] = []
@@ -358,9 +363,10 @@ class Server(Service):
             await self.bereaved.start()
             self.direct_hosts.start()
             await self.draining.start()
+            self.census.start()
             self.reactor_lag.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
-            self._listen(self.config.api_port, self.site, self.config.api_address)
+            self._listen(self.config.api_port, self.site, self.config.api_address, self._https)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
             self.log.critical("The server cannot start: {error}", error=error)
             self.log.failure("Failed to start")
@@ -378,8 +384,12 @@ class Server(Service):
             api_port=self.config.api_port,
         )
 
-    def _listen(self, port: int, factory: Any, interface: str) -> None:
-        self._ports.append(self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=interface))
+    def _listen(self, port: int, factory: Any, interface: str, https: HttpsContext | None = None) -> None:
+        if https is None:
+            listening = self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=interface)
+        else:
+            listening = self._reactor.listenSSL(port, factory, https, backlog=BACKLOG, interface=interface)
+        self._ports.append(listening)
 
     def hurry(self) -> None:
         """Do not wait any longer for agents to move, if the service is stopping."""
@@ -396,6 +406,7 @@ class Server(Service):
         await self._starting
         await self.draining.before_stop()
         self.draining.stop()
+        self.census.stop()
         self.reactor_lag.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
@@ -433,3 +444,9 @@ class Server(Service):
             await Deferred.fromCoroutine(step).addTimeout(STOP_TIMEOUT, self._reactor)
         except (StoreUnavailable, DeferredTimeout) as error:
             self.log.error("Stopping, but failed to {what}: {error}", what=what, error=error)  # noqa: TRY400 - the reason is enough
+
+
+def _https(config: ServerConfig) -> HttpsContext:
+    if config.api_certificate is None or config.api_private_key is None:
+        return HttpsContext(config.certificate, config.private_key)
+    return HttpsContext(config.api_certificate, config.api_private_key)

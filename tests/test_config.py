@@ -111,3 +111,21 @@ class ServerConfigs(SynchronousTestCase):
         config = load_server_config(self.path)
         self.assertEqual(config.database_url, "postgresql://user:hidden@db/cloud")
         self.assertNotIn("hidden", repr(config))
+
+    def test_https(self) -> None:
+        """The API is served by HTTPS where other machines can reach it, unless told otherwise."""
+        for api_address, told, expected in (
+            ("127.0.0.9", None, False),
+            ("::1", None, False),
+            ("localhost", None, False),
+            ("127.0.0.9", "true", True),
+            ("10.0.0.7", None, True),
+            ("0.0.0.0", None, True),  # noqa: S104 - only a value
+            ("10.0.0.7", "false", False),
+        ):
+            self.write(api_address=api_address, api_tls=told)
+            self.assertEqual(expected, load_server_config(self.path).api_tls, (api_address, told))
+        self.write(api_tls="yes")
+        self.assertIn("api.tls=yes: neither true nor false", self.refusal())
+        self.write(api_tls_certificate="site.crt")
+        self.assertIn("api.tls.key", self.refusal())

@@ -90,6 +90,11 @@ class Deployment:
     kept_settings: Mapping[str, str] = field(factory=dict)
     """Settings that were asked for with another value than the one in force, which was kept."""
 
+    @property
+    def password_file(self) -> Path:
+        """The administrator's first password; the administrator may have removed it."""
+        return self.folder / PASSWORD_FILE
+
     def server_file(self, address: str) -> Path:
         """A server's mgmt.properties."""
         return self.folder / "servers" / address / "mgmt.properties"

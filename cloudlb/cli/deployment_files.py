@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from cloudlb.domain.addresses import is_loopback
 from cloudlb.domain.users import ApiKey
 from cloudlb.net.atomic_file import write_atomically
 from cloudlb.net.pki import CertificateAuthority, KeyPair
@@ -66,10 +67,12 @@ class DeploymentFiles:
         path = self.folder / INI_FILE
         if path.exists():
             return
+        scheme, *verify = ["http"] if is_loopback(address) else ["https", f"verify = {self.authority.path.absolute()}"]
         host = f"[{address}]" if ":" in address else address
         lines = (
             "[cloudstack]",
-            f"endpoint = http://{host}:{self.api_port}/client/api",
+            f"endpoint = {scheme}://{host}:{self.api_port}/client/api",
+            *verify,
             f"key = {key.api_key}",
             f"secret = {key.secret_key}",
         )

@@ -94,4 +94,9 @@ def _report(deployment: Deployment) -> str:
         f"  cloudlb hosts --config {shlex.quote(str(deployment.folder / 'cloudstack.ini'))}",
         f"  cd {folder} && cs listHosts",
     ]
+    if deployment.password_file.exists():
+        lines += [
+            "The dashboard, at a server's API port, takes the user admin with the password in",
+            f"  {deployment.password_file}",
+        ]
     return "\n".join(lines)

@@ -115,7 +115,9 @@ class Api:
     def __init__(self, inventory: Inventory) -> None:
         self._clients = [
             CloudStack(
-                endpoint=f"http://{url_host(server.api_address)}:{server.api_port}/client/api",
+                endpoint=f"{site_url(server)}client/api",
+                # A certificate of its own is one that the machine trusts.
+                verify=str(server.ca_certificate) if server.api_certificate is None else True,
                 key=inventory.api_key,
                 secret=inventory.secret,
                 timeout=API_TIMEOUT,
@@ -215,6 +217,7 @@ class LocalCluster:
         return Daemon(name, twistd(plugin, "--config", str(config)), self.logs / f"{name}.log")
 
 
-def url_host(address: str) -> str:
-    """An address as URLs have it."""
-    return f"[{address}]" if ":" in address else address
+def site_url(server: ServerConfig) -> str:
+    """Where a server has its dashboard, and the API below."""
+    host = f"[{server.api_address}]" if ":" in server.api_address else server.api_address
+    return f"{'https' if server.api_tls else 'http'}://{host}:{server.api_port}/"

@@ -19,7 +19,7 @@ from rich.text import Text
 
 import agent.config
 from cloudlb.cli.deployment_files import INI_FILE
-from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment, url_host
+from cloudlb.cli.local_cluster import HostView, Inventory, LocalCluster, NoServerAnswers, NotADeployment, site_url
 from cloudlb.cli.processes import DaemonFailed, PortInUse, interrupted_by_signals
 from cloudlb.cli.tables import counted
 from cloudlb.config import InvalidConfiguration
@@ -144,7 +144,7 @@ def introduce(cluster: LocalCluster) -> str:
     return "\n".join(
         [
             f"{daemons} from {inventory.folder}",
-            *(f"  API      http://{url_host(s.api_address)}:{s.api_port}/client/api" for s in servers),
+            *(f"  API      {site_url(server)}client/api" for server in servers),
             f"  logs     {cluster.logs}",
             f"  try      {try_it}",
         ]

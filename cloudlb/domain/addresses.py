@@ -53,3 +53,8 @@ def is_ip_address(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is reached from its own machine only; a name is, if it is localhost."""
+    return ipaddress.ip_address(address).is_loopback if is_ip_address(address) else address == "localhost"

@@ -66,6 +66,20 @@ class DaemonTests(SynchronousTestCase):
             self.assertEqual(daemon.exit_status, -signal.SIGTERM, daemon.name)
             self.assertIn("Server Shut Down", daemon.log.read_text(encoding="utf-8"))
 
+    def test_https(self) -> None:
+        """With api.tls the API is served by HTTPS, with the server's certificate, and by nothing else."""
+        for path in self.cluster.inventory.server_files.values():
+            path.write_text(path.read_text(encoding="utf-8") + "api.tls=true\n", encoding="utf-8")
+        self.cluster = LocalCluster(Inventory.read(self.cluster.inventory.folder))
+        self.cluster.agents = {}
+        with self.cluster:
+            self.cluster.start()
+            self.assertEqual(self.cluster.api.hosts(), {})
+            server = next(iter(self.cluster.inventory.servers.values()))
+            with socket.create_connection((server.api_address, server.api_port), timeout=10.0) as plain:
+                plain.sendall(b"GET /client/api HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertNotIn(b"HTTP", plain.recv(4096))
+
     def test_all_agents_in_one_process(self) -> None:
         """`cloudlb agents` runs them as well, and each says good-bye before it ends."""
         cloudlb = str(Path(sysconfig.get_path("scripts"), "cloudlb"))

@@ -132,6 +132,16 @@ class NewTests(DeploymentTestCase):
             check_server_name(certificate.public_bytes(Encoding.DER), address)
         self.assertIn("http://[::1]", self.endpoint_of("::1"))
 
+    def test_https(self) -> None:
+        """Beyond loopback the API is called by HTTPS, and cs knows the authority to trust."""
+        self.assertEqual("https://10.0.0.7:8080/client/api", self.endpoint_of("10.0.0.7"))
+        deploy(evolve(self.request, servers=("10.0.0.7", "10.0.0.8")))
+        ini = ConfigParser()
+        ini.read(self.folder / "cloudstack.ini")
+        authority = Path(ini["cloudstack"]["verify"])
+        self.assertTrue(authority.is_absolute())
+        self.assertIn("BEGIN CERTIFICATE", authority.read_text())
+
     def endpoint_of(self, address: str) -> str:
         """The endpoint in a deployment whose first server has this address."""
         folder = Path(self.mktemp())
