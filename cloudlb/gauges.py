@@ -17,6 +17,7 @@ from cloudlb.agents.listener import Listener
 from cloudlb.agents.lists import Lists
 from cloudlb.agents.moves import Moves
 from cloudlb.bus.database_bus import DatabaseBus
+from cloudlb.cluster.census import Census
 from cloudlb.cluster.draining import Draining
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.host_status import HostStatus
@@ -37,6 +38,7 @@ class Gauges(Collector):
         moves: Moves,
         disconnection: Disconnection,
         draining: Draining,
+        census: Census,
     ) -> None:
         self._membership = membership
         self._bus = bus
@@ -47,10 +49,12 @@ class Gauges(Collector):
         self._moves = moves
         self._disconnection = disconnection
         self._draining = draining
+        self._census = census
 
     def collect(self) -> Iterable[Metric]:
         """All of them; a family without a sample where there is nothing to tell."""
         yield from self._servers()
+        yield self._hosts()
         yield from self._agents()
         yield self._queues()
         yield from self._delays()
@@ -73,6 +77,17 @@ class Gauges(Collector):
         for each in ServerState:
             servers.add_metric([each.value], seen[each])
         yield from (info, state, servers)
+
+    def _hosts(self) -> Metric:
+        hosts = GaugeMetricFamily(
+            "cloudlb_hosts",
+            "Hosts of the whole cloud by status and resource state, as of the last 30 s; the same on every server, and "
+            "nothing while the database is away",
+            labels=["status", "resource_state"],
+        )
+        for (status, state), count in self._census.hosts.items():
+            hosts.add_metric([status.value, state.value], count)
+        return hosts
 
     def _agents(self) -> Iterable[Metric]:
         agents = GaugeMetricFamily(

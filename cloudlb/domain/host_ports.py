@@ -241,6 +241,10 @@ class HostRows(Protocol):
         """How many hosts are Up on each server that has any."""
         ...
 
+    def by_states(self) -> Mapping[tuple[HostStatus, ResourceState], int]:
+        """How many hosts that are not removed are in each status and resource state in which there is any."""
+        ...
+
     def standings(self) -> list[Standing]:
         """Where every host stands that is not removed, ordered by id: a fraction of the cost of :meth:`all`."""
         ...

@@ -95,6 +95,11 @@ _UP_BY_SERVER = (
     .where(host.c.status == HostStatus.UP.value, host.c.server_id.is_not(None))
     .group_by(host.c.server_id)
 )
+_BY_STATES = (
+    select(host.c.status, host.c.resource_state, func.count())
+    .where(host.c.removed.is_(None))
+    .group_by(host.c.status, host.c.resource_state)
+)
 _STANDINGS = (
     select(
         host.c.id,
@@ -221,6 +226,11 @@ class HostListings:
     def up_by_server(self) -> Mapping[ServerId, int]:
         """How many hosts are Up on each server."""
         return {ServerId(server_id): count for server_id, count in self._connection.execute(_UP_BY_SERVER)}
+
+    def by_states(self) -> Mapping[tuple[HostStatus, ResourceState], int]:
+        """How many hosts are in each status and resource state."""
+        rows = self._connection.execute(_BY_STATES)
+        return {(HostStatus(status), ResourceState(state)): count for status, state, count in rows}
 
     def standings(self) -> list[Standing]:
         """What plans need of every host."""

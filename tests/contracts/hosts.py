@@ -9,7 +9,7 @@ from typing import Any
 from cloudlb.domain.host_status import HostEvent, HostStatus
 from cloudlb.domain.models import DirectResource, Host, HostId, OutOfBand, ServerId, Session, ZoneId
 from cloudlb.domain.ports import AlreadyExists, AmbiguousName, HostFilter, Location, NotFound, Standing, Transaction
-from cloudlb.domain.resource_state import ResourceState
+from cloudlb.domain.resource_state import ResourceEvent, ResourceState
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
 
@@ -262,6 +262,23 @@ class HostRowsContract(StoreContract):
         self.assertEqual(guids(SERVER), [])
         self.write(lambda txn: txn.hosts.remove(self.hosts[2].id, SERVER, None, 5.0))
         self.assertEqual(guids(SERVER, *both, HostStatus.REMOVED), ["a"])
+
+    def test_by_states(self) -> None:
+        """Hosts are counted by what they are, but for those that are removed."""
+        connecting = HostStatus.CONNECTING, ResourceState.ENABLED
+        self.assertEqual(self.look(lambda txn: txn.hosts.by_states()), {connecting: 3})
+        first, second, _ = self.hosts
+        self.step(first, HostEvent.READY)
+        self.write(
+            lambda txn: txn.hosts.change_resource_state(
+                first.id, ResourceEvent.DISABLE, server_id=SERVER, account_id=None, reason="test", now=5.0
+            )
+        )
+        self.write(lambda txn: txn.hosts.remove(second.id, SERVER, None, 5.0))
+        self.assertEqual(
+            self.look(lambda txn: txn.hosts.by_states()),
+            {connecting: 1, (HostStatus.UP, ResourceState.DISABLED): 1},
+        )
 
     def test_up_by_server(self) -> None:
         """Hosts that are Up are counted for the server of their latest session."""

@@ -207,6 +207,16 @@ class ConditionTests(ServerTestCase):
         own = self.server.membership.own
         self.assertEqual(1, self.value("cloudlb_server_info", name="127.0.0.1", msid=str(own.id), version=own.version))
 
+    def test_hosts(self) -> None:
+        """Counted now and then, of the whole cloud; unknown while the database is away."""
+        self.up(1)
+        self.assertIsNone(self.value("cloudlb_hosts", status="Up", resource_state="Enabled"))
+        self.fixture.advance(31)
+        self.assertEqual(1, self.value("cloudlb_hosts", status="Up", resource_state="Enabled"))
+        self.fixture.database._reader.submit = lambda work: fail(StoreUnavailable("away"))  # type: ignore[method-assign]
+        self.fixture.advance(31)
+        self.assertIsNone(self.value("cloudlb_hosts", status="Up", resource_state="Enabled"))
+
     def test_readers(self) -> None:
         """Metrics are for those of the setting, live; probes are for all."""
         self.assertEqual(403, self.get("metrics", peer="127.0.0.2").status)
