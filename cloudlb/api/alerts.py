@@ -6,14 +6,28 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from cloudlb.api.command import SUCCESS, Body, Call, Command, ListArguments, Success, listing, page_listing, recent_page
+from cloudlb.api.command import (
+    SUCCESS,
+    Body,
+    Call,
+    Command,
+    ListArguments,
+    Success,
+    listing,
+    page_listing,
+    recent_page,
+    started,
+)
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
-from cloudlb.api.schema import Date, Key, date, optional, shown
+from cloudlb.api.places import WITHOUT_EFFECT
+from cloudlb.api.schema import Date, Key, date, optional, required, shown
 from cloudlb.api.times import FORMS, since, until
+from cloudlb.domain.models import JobStatus
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.record_ports import AlertFilter
 from cloudlb.domain.records import Alert, AlertType
 
+_GENERATE = "generateAlert"
 _IDS_LENGTH = 40 * 500
 """Characters of the uuids of a page."""
 
@@ -157,6 +171,36 @@ async def _change(call: Call, arguments: SomeAlerts, change: Callable[[Transacti
     return await call.store.run(work)
 
 
+@frozen(kw_only=True)
+class GenerateAlert:
+    """What to alert about."""
+
+    type: int = required("type of the alert", related="listAlertTypes")
+    name: str = required("name of the alert: that of its type")
+    description: str = required("alert description", length=999)
+    zoneid: Key | None = optional(WITHOUT_EFFECT, related="listZones")
+    podid: Key | None = optional(WITHOUT_EFFECT, related="listPods")
+
+
+async def _generate_alert(call: Call, arguments: GenerateAlert) -> Body:
+    alert_type = _alert_type("type", str(arguments.type))
+    assert alert_type is not None
+    if _alert_type("name", arguments.name) is not alert_type:
+        raise invalid_parameter("name", f"type {arguments.type} is {alert_type.value[1]}")
+    now, own = call.context.clock.seconds(), call.context.membership.own.id
+
+    def work(txn: Transaction) -> Body:
+        txn.alerts.send(alert_type, arguments.description, host_id=None, now=now)
+        told = f"An alert was generated: {arguments.description}"
+        txn.events.add("ALERT.GENERATE", told, now=now, account_id=call.account.id, server_id=own)
+        # A job only because it is one in CloudStack: there is nothing to wait for.
+        job, _ = txn.jobs.start(command=_GENERATE, account_id=call.account.id, server_id=own, host_id=None, now=now)
+        txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, SUCCESS, now)
+        return started(job.uuid)
+
+    return await call.store.run(work)
+
+
 COMMANDS = (
     Command(
         name="listAlerts",
@@ -185,5 +229,13 @@ COMMANDS = (
         arguments=SomeAlerts,
         answer=Success,
         run=_delete_alerts,
+    ),
+    Command(
+        name=_GENERATE,
+        description="Generates an alert.",
+        arguments=GenerateAlert,
+        answer=Success,
+        run=_generate_alert,
+        is_async=True,
     ),
 )

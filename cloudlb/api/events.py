@@ -9,6 +9,7 @@ from attrs import asdict, frozen
 from cloudlb.api.command import Body, Call, Command, ListArguments, listing, page_listing, recent_page
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
 from cloudlb.api.hosts import servers_by_id
+from cloudlb.api.places import WITHOUT_EFFECT
 from cloudlb.api.schema import Date, Key, Long, date, optional, shown
 from cloudlb.api.times import FORMS, since, until
 from cloudlb.domain.models import HostId
@@ -17,6 +18,7 @@ from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import EVENT_TYPES, Event, Investigation, Level
 
 HOST = "Host"
+COMPLETED = "Completed"
 SYSTEM = "system"
 """The user of what nobody asked for, as in CloudStack."""
 
@@ -53,6 +55,15 @@ class ListEvents(ListArguments):
     enddate: Date | None = optional(f"the end of the range, included: {FORMS}")
     resourceid: Key | None = optional("the ID or name of the host, also of one that was deleted", related="listHosts")
     resourcetype: str | None = optional(f"the type of the resource: {HOST}")
+    account: str | None = optional("list events by account")
+    startid: Key | None = optional("an event and those that it has led to; here the event alone", related="listEvents")
+    state: str | None = optional("the state of the event; here always Completed")
+    archived: bool | None = optional(WITHOUT_EFFECT)
+    duration: int | None = optional(WITHOUT_EFFECT)
+    entrytime: int | None = optional(WITHOUT_EFFECT)
+    listall: bool | None = optional(WITHOUT_EFFECT)
+    domainid: Key | None = optional(WITHOUT_EFFECT)
+    isrecursive: bool | None = optional(WITHOUT_EFFECT)
 
 
 async def _list_events(call: Call, arguments: ListEvents) -> Body:
@@ -63,12 +74,18 @@ async def _list_events(call: Call, arguments: ListEvents) -> Body:
         raise ApiError(ErrorCode.PARAMETER, "resourcetype needs resourceid")
     level = None if arguments.level is None else _level(arguments.level)
     after, before = since("startdate", arguments.startdate), until("enddate", arguments.enddate)
+    if None not in (arguments.id, arguments.startid) and arguments.id != arguments.startid:
+        raise invalid_parameter("startid", "it is not the id")
+    if arguments.state is not None and arguments.state.lower() != COMPLETED.lower():
+        return {}
 
     def work(txn: Transaction) -> Body:
-        if arguments.id is not None and not txn.events.list(EventFilter(uuid=arguments.id), 0, 1)[1]:
-            raise unknown_entity("id", arguments.id)
+        for parameter, key in (("id", arguments.id), ("startid", arguments.startid)):
+            if key is not None and not txn.events.list(EventFilter(uuid=key), 0, 1)[1]:
+                raise unknown_entity(parameter, key)
         which = EventFilter(
-            uuid=arguments.id,
+            uuid=arguments.id or arguments.startid,
+            account_id=find_user(txn, arguments.account),
             event_type=None if arguments.type is None else arguments.type.upper(),
             level=level,
             host_id=None if arguments.resourceid is None else find_any_host(txn, "resourceid", arguments.resourceid),
@@ -95,7 +112,7 @@ async def _list_events(call: Call, arguments: ListEvents) -> Body:
                 resourcetype=HOST if uuid else None,
                 resourcename=name,
                 created=date(event.created),
-                state="Completed",
+                state=COMPLETED,
                 archived=False,
                 managementserverid=server.uuid if server else None,
                 managementservername=server.name if server else None,
@@ -116,6 +133,16 @@ def find_any_host(txn: Transaction, parameter: str, key: Key) -> HostId:
     if host is None:
         raise unknown_entity(parameter, key)
     return host.id
+
+
+def find_user(txn: Transaction, name: str | None) -> int | None:
+    """The number of the user that a parameter ``account`` names, also of one that was deleted."""
+    if name is None:
+        return None
+    for account_id, username in txn.accounts.usernames().items():
+        if username == name:
+            return account_id
+    raise invalid_parameter("account", f"there is no user {name!r}")
 
 
 def _level(text: str) -> Level:

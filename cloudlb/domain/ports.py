@@ -30,7 +30,7 @@ from cloudlb.domain.models import (
     ZoneId,
 )
 from cloudlb.domain.places import Place, PlaceDetails
-from cloudlb.domain.record_ports import AlertRows, DrainRows, EventRows, InvestigationRows
+from cloudlb.domain.record_ports import AlertRows, DrainRows, EventRows, InvestigationRows, JobFilter
 from cloudlb.domain.server_state import ServerEvent, ServerState
 from cloudlb.domain.settings import Settings
 from cloudlb.domain.user_ports import AccountRows
@@ -49,6 +49,7 @@ __all__ = [
     "HostFilter",
     "HostRows",
     "InvestigationRows",
+    "JobFilter",
     "JobRows",
     "KeyTaken",
     "Location",
@@ -217,7 +218,7 @@ class JobRows(Protocol):
         """Give a running job to another server; False if it had ended or was not that server's."""
         ...
 
-    def running(self, server_ids: Collection[ServerId], limit: int) -> list[Job]:
+    def running(self, server_ids: Collection[ServerId], limit: int) -> Sequence[Job]:
         """Jobs of some servers that have not ended, the oldest first."""
         ...
 
@@ -225,11 +226,11 @@ class JobRows(Protocol):
         """How many jobs have not ended, by server and account id."""
         ...
 
-    def overdue(self, before: float, limit: int) -> list[Job]:
+    def overdue(self, before: float, limit: int) -> Sequence[Job]:
         """Jobs that have not ended and whose deadline is before a time, the oldest first."""
         ...
 
-    def running_on(self, host_id: HostId) -> list[Job]:
+    def running_on(self, host_id: HostId) -> Sequence[Job]:
         """Jobs that concern a host and have not ended."""
         ...
 
@@ -246,6 +247,13 @@ class JobRows(Protocol):
         ...
 
     def get(self, uuid: str) -> Job | None: ...
+
+    def list(self, which: JobFilter, offset: int, limit: int | None) -> tuple[Sequence[Job], int]:
+        """A page of them, the newest first, and how many there are in all; of those that succeeded without the result.
+
+        Answers of hosts may be long, and many of them too much.
+        """
+        ...
 
 
 class BusRows(Protocol):

@@ -1,4 +1,4 @@
-"""What the use cases need of the rows that are kept for people: events, alerts, investigations; see :mod:`.ports`."""
+"""What the use cases need of the rows that people read: events, alerts, investigations, jobs; see :mod:`.ports`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ class AlertFilter:
     """When it happened first."""
     keyword: str | None = None
     """Part of the subject, in any case."""
+
+
+@frozen(kw_only=True)
+class JobFilter:
+    """Which jobs; None: any."""
+
+    account_id: int | None = None
+    server_id: ServerId | None = None
+    host_id: HostId | None = None
+    after: float | None = None
+    """When they were started."""
+    keyword: str | None = None
+    """Part of the command's name, in any case."""
 
 
 class EventRows(Protocol):

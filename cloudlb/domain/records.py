@@ -71,6 +71,7 @@ EVENT_TYPES = (
     "USER.DISABLE",
     "REGISTER.USER.KEY",
     "DELETE.USER.KEY",
+    "ALERT.GENERATE",
 )
 """What events are about."""
 

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    null,
+    select,
+    type_coerce,
+    update,
+)
 
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import KeyTaken
-from cloudlb.storage.pages import prune
+from cloudlb.domain.record_ports import JobFilter
+from cloudlb.storage.pages import page, prune
 from cloudlb.storage.schema import async_job
 
 _COLUMNS = tuple(column for column in async_job.c if column.name != "id")
 _ALL_BUT_ARGUMENTS = tuple(column for column in _COLUMNS if column.name != "arguments")
 _CLASS = async_job.c.arguments["class"].as_string().label("class")
+_SUCCEEDED = async_job.c.status == JobStatus.SUCCEEDED.value
+_LISTED = (
+    *(column for column in _ALL_BUT_ARGUMENTS if column.name != "result"),
+    type_coerce(case((_SUCCEEDED, null()), else_=async_job.c.result), async_job.c.result.type).label("result"),
+    _CLASS,
+)
 _RUNS = async_job.c.status == JobStatus.RUNNING.value
 _BY_UUID = select(*_COLUMNS).where(async_job.c.uuid == bindparam("of_uuid"))
 _BY_KEY = select(*_COLUMNS).where(
@@ -91,19 +111,19 @@ class JobTable:
         values = {"of_uuid": uuid, "of_server": before, "to_server": after}
         return self._connection.execute(_ASSIGN, values).rowcount == 1
 
-    def running(self, server_ids: Collection[ServerId], limit: int) -> list[Job]:
+    def running(self, server_ids: Collection[ServerId], limit: int) -> Sequence[Job]:
         """Jobs of some servers that have not ended."""
-        return self._several(_OF_SERVERS, {"of_servers": list(server_ids), "most": limit})
+        return self._several(_OF_SERVERS, {"of_servers": [*server_ids], "most": limit})
 
-    def under_way(self) -> list[tuple[ServerId, int, int]]:
+    def under_way(self) -> Sequence[tuple[ServerId, int, int]]:
         """How many jobs have not ended, by server and account."""
         return [(server, account, number) for server, account, number in self._connection.execute(_UNDER_WAY)]
 
-    def overdue(self, before: float, limit: int) -> list[Job]:
+    def overdue(self, before: float, limit: int) -> Sequence[Job]:
         """Jobs that should have ended."""
         return self._several(_OVERDUE, {"before": before, "most": limit})
 
-    def running_on(self, host_id: HostId) -> list[Job]:
+    def running_on(self, host_id: HostId) -> Sequence[Job]:
         """Jobs of a host that have not ended."""
         return self._several(_ON_HOST, {"of_host": host_id})
 
@@ -127,12 +147,27 @@ class JobTable:
         row = self._connection.execute(_BY_UUID, {"of_uuid": uuid}).first()
         return None if row is None else _job(row)
 
+    def list(self, which: JobFilter, offset: int, limit: int | None) -> tuple[Sequence[Job], int]:
+        """A page of them, the newest first."""
+        conditions = list(_conditions(which))
+        rows, total = page(self._connection, _LISTED, conditions, async_job.c.id, offset=offset, limit=limit)
+        return [_light_job(row) for row in rows], total
+
     def prune(self, before: float, limit: int) -> int:
         """Drop jobs that ended long ago."""
         return prune(self._connection, async_job, async_job.c.completed < before, limit)
 
-    def _several(self, statement: Select[Any], values: Mapping[str, Any]) -> list[Job]:
+    def _several(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Job]:
         return [_light_job(row) for row in self._connection.execute(statement, values)]
+
+
+def _conditions(which: JobFilter) -> Iterator[ColumnElement[bool]]:
+    equal = {"account_id": which.account_id, "server_id": which.server_id, "host_id": which.host_id}
+    yield from (async_job.c[name] == value for name, value in equal.items() if value is not None)
+    if which.after is not None:
+        yield async_job.c.created >= which.after
+    if which.keyword is not None:
+        yield async_job.c.command.icontains(which.keyword, autoescape=True)
 
 
 def _job(row: Row[Any]) -> Job:
@@ -144,4 +179,5 @@ def _light_job(row: Row[Any]) -> Job:
     values = row._asdict()
     class_ = values.pop("class")
     arguments = {} if class_ is None else {"class": class_}
-    return Job(**{**values, "status": JobStatus(values["status"]), "arguments": arguments})
+    status, result = JobStatus(values["status"]), values["result"] or {}
+    return Job(**{**values, "status": status, "result": result, "arguments": arguments})

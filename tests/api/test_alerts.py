@@ -136,3 +136,22 @@ class AlertTests(ApiTestCase):
         parameters = {"command": "archiveAlerts", "response": "json", "apiKey": API_KEY, "ids": ",".join(uuids)}
         self.assertEqual(200, self.post(sign(parameters)).status)
         self.assertEqual({}, self.call("listAlerts"))
+
+    def test_generate(self) -> None:
+        """An alert that an operator sends is listed, with its event; the job has ended."""
+        job = self.call("generateAlert", type="14", name="alert.management", description="a drill")
+        self.assertEqual({"success": True}, self.call("queryAsyncJobResult", **job)["jobresult"])
+        alert = self.call("listAlerts")["alert"][0]
+        told = tuple(alert[key] for key in ("type", "name", "description"))
+        self.assertEqual((14, "ALERT.MANAGEMENT", "a drill"), told)
+        (event,) = self.call("listEvents", type="ALERT.GENERATE")["event"]
+        self.assertEqual(("admin", "An alert was generated: a drill"), (event["username"], event["description"]))
+
+    def test_generate_what(self) -> None:
+        """A type that is known, by its own name."""
+        good = {"type": "14", "name": "ALERT.MANAGEMENT", "description": "x"}
+        for name, value in (("type", "3"), ("type", "x"), ("name", "ALERT.CA.CERT"), ("description", "x" * 1000)):
+            self.assertIn(f"parameter {name}:", self.refused("generateAlert", **{**good, name: value}))
+        for name in good:
+            rest = {key: value for key, value in good.items() if key != name}
+            self.assertIn(name, self.refused("generateAlert", **rest))

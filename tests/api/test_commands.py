@@ -5,6 +5,14 @@ from __future__ import annotations
 from tests.api.world import ApiTestCase
 
 COMMANDS = {
+    "generateAlert",
+    "listAsyncJobs",
+    "deleteCluster",
+    "updateCluster",
+    "deletePod",
+    "updatePod",
+    "deleteZone",
+    "updateZone",
     "addCluster",
     "addHost",
     "archiveAlerts",
@@ -68,6 +76,7 @@ COMMANDS = {
     "updateZone",
 }
 ASYNCHRONOUS = {
+    "generateAlert",
     "cancelHostAsDegraded",
     "cancelHostMaintenance",
     "declareHostAsDegraded",

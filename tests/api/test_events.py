@@ -98,6 +98,11 @@ class EventTests(ApiTestCase):
             ({"resourceid": "2"}, ["second 100%"]),
             ({"resourceid": "a"}, ["first"]),
             ({"page": "2", "pagesize": "1"}, ["second 100%"]),
+            ({"startid": uuid}, ["first"]),
+            ({"account": "admin"}, ["second 100%", "first"]),
+            ({"state": "completed"}, ["third", "second 100%", "first"]),
+            ({"state": "Started"}, []),
+            ({"listall": "true", "archived": "true", "duration": "5"}, ["third", "second 100%", "first"]),
         ):
             self.assertEqual(expected, self.texts(**parameters), parameters)
 
@@ -126,6 +131,8 @@ class EventTests(ApiTestCase):
         """The error names the parameter."""
         for name, value in (
             ("id", "nothing"),
+            ("startid", "nothing"),
+            ("account", "nobody"),
             ("level", "LOUD"),
             ("startdate", "yesterday"),
             ("enddate", "2026-02-30"),
@@ -142,7 +149,7 @@ class EventTests(ApiTestCase):
         sources = [
             path.read_text() for path in Path(cloudlb.__file__).parent.rglob("*.py") if path.name != "records.py"
         ]
-        event_type = re.compile(r'"((?:HOST|MAINT|COMMAND|MS|MANAGEMENT|AGENTS)\.[A-Z.]+)"')
+        event_type = re.compile(r'"((?:ALERT|HOST|MAINT|COMMAND|MS|MANAGEMENT|AGENTS)\.[A-Z.]+)"')
         told = {name for source in sources for name in event_type.findall(source)}
         self.assertEqual(types, told)
 

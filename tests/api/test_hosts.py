@@ -157,7 +157,54 @@ class JobTests(ApiTestCase):
         self.assertEqual(failed["jobresultcode"], failed["jobresult"]["errorcode"])
         self.assertIn("a", failed["jobresult"]["errortext"])
 
+    def test_of_a_host(self) -> None:
+        """The latest job about a host, by the host's id."""
+        self.call("reconnectHost", id="1")
+        latest = self.call("reconnectHost", id="1")["jobid"]
+        (host,) = self.call("listHosts")["host"]
+        for key in (host["id"], "1"):
+            self.assertEqual(latest, self.call("queryAsyncJobResult", resourceid=key, resourcetype="Host")["jobid"])
+        self.add_host("b")
+        self.assertIn("no job", self.refused("queryAsyncJobResult", resourceid="2", resourcetype="Host"))
+
+    def test_list(self) -> None:
+        """The newest first, with how they failed, and without what they found."""
+        uuids = [self.call("reconnectHost", id="1")["jobid"] for _ in range(3)]
+        self.stored(lambda txn: txn.jobs.finish(uuids[0], JobStatus.SUCCEEDED, 0, {"host_id": 1}, NOW + 2))
+        self.stored(lambda txn: txn.jobs.finish(uuids[1], JobStatus.FAILED, 534, {"errorcode": 534}, NOW + 3))
+        listed = self.call("listAsyncJobs", listall="true")
+        self.assertEqual(3, listed["count"])
+        self.assertEqual(
+            [(uuids[2], 0, None), (uuids[1], 2, {"errorcode": 534}), (uuids[0], 1, None)],
+            [(job["jobid"], job["jobstatus"], job.get("jobresult")) for job in listed["asyncjobs"]],
+        )
+        full = self.call("queryAsyncJobResult", jobid=uuids[1])
+        self.assertEqual(full, listed["asyncjobs"][1])
+        self.assertEqual(("admin", self.account.uuid), (full["account"], full["accountid"]))
+
+    def test_filters(self) -> None:
+        """Each parameter counts; what is nobody's is an error that names it."""
+        self.call("reconnectHost", id="1")
+        (server,) = self.call("listManagementServers")["managementserver"]
+        for parameters, count in (
+            ({"account": "admin"}, 1),
+            ({"managementserverid": server["id"]}, 1),
+            ({"resourceid": "a", "resourcetype": "Host"}, 1),
+            ({"startdate": "2026-09-21"}, 1),
+            ({"startdate": "2026-09-22"}, 0),
+            ({"keyword": "RECONNECT"}, 1),
+            ({"keyword": "maintenance"}, 0),
+            ({"page": "2", "pagesize": "1"}, 1),
+        ):
+            listed = self.call("listAsyncJobs", **parameters)
+            self.assertEqual(count, listed.get("count", 0), parameters)
+        for name, value in (("account", "x"), ("managementserverid", "x"), ("resourceid", "x"), ("startdate", "x")):
+            self.assertIn(f"parameter {name}:", self.refused("listAsyncJobs", **{name: value}))
+        self.assertIn("resourceid", self.refused("listAsyncJobs", resourcetype="Host"))
+
     def test_unknown(self) -> None:
         """Neither host nor job."""
+        self.assertIn("jobid", self.refused("queryAsyncJobResult"))
+        self.assertIn("either", self.refused("queryAsyncJobResult", jobid="7", resourceid="1"))
         self.assertIn("parameter id:", self.refused("reconnectHost", id="7"))
         self.assertIn("parameter jobid:", self.refused("queryAsyncJobResult", jobid="7"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve
 
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
-from cloudlb.domain.ports import KeyTaken
+from cloudlb.domain.ports import JobFilter, KeyTaken
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract
 
 
@@ -149,7 +150,7 @@ class JobRowsContract(StoreContract):
         )
         self.end(ended)
 
-        def running(limit: int, *servers: ServerId) -> list[Job]:
+        def running(limit: int, *servers: ServerId) -> Sequence[Job]:
             return self.look(lambda txn: txn.jobs.running(servers, limit))
 
         self.assertEqual(running(9, SERVER), [first, second])
@@ -170,7 +171,7 @@ class JobRowsContract(StoreContract):
         late, later, ended, _ = (self.ask(deadline=deadline)[0] for deadline in (20.0, 30.0, 10.0, None))
         self.end(ended)
 
-        def overdue(before: float, limit: int) -> list[Job]:
+        def overdue(before: float, limit: int) -> Sequence[Job]:
             return self.look(lambda txn: txn.jobs.overdue(before, limit))
 
         self.assertEqual((overdue(20.0, 9), overdue(20.1, 9)), ([], [late]))
@@ -195,3 +196,29 @@ class JobRowsContract(StoreContract):
         self.assertEqual(pruned, [2, 1, 0])
         left = self.look(lambda txn: [txn.jobs.get(job.uuid) for job in (running, young, *old)])
         self.assertEqual([job and job.uuid for job in left], [running.uuid, young.uuid, None, None, None])
+
+    def test_list(self) -> None:
+        """The newest first, those that a filter lets through; only failures have their result."""
+        jobs = [
+            self.ask(host_id=HostId(1), command="one")[0],
+            self.ask(host_id=HostId(2), now=20.0, arguments={"class": "c", "secret": "s"})[0],
+            self.ask(account_id=3, server_id=OTHER_SERVER)[0],
+        ]
+        for job, status in ((jobs[0], JobStatus.SUCCEEDED), (jobs[1], JobStatus.FAILED)):
+            self.write(lambda txn, job=job, status=status: txn.jobs.finish(job.uuid, status, 7, {"a": 1}, 30.0))  # type: ignore[misc]
+        found, total = self.look(lambda txn: txn.jobs.list(JobFilter(), 0, 2))
+        self.assertEqual((3, [jobs[2].uuid, jobs[1].uuid]), (total, [job.uuid for job in found]))
+        self.assertEqual(({"a": 1}, {"class": "c"}), (found[1].result, found[1].arguments))
+        for which, expected in (
+            (JobFilter(account_id=3), [2]),
+            (JobFilter(server_id=SERVER), [1, 0]),
+            (JobFilter(host_id=HostId(1)), [0]),
+            (JobFilter(after=20.0), [1]),
+            (JobFilter(keyword="ON"), [2, 1, 0]),
+            (JobFilter(keyword="%"), []),
+        ):
+            found, total = self.look(lambda txn, which=which: txn.jobs.list(which, 0, None))  # type: ignore[misc]
+            self.assertEqual([jobs[number].uuid for number in expected], [job.uuid for job in found], which)
+            self.assertEqual(len(expected), total)
+        ended, _ = self.look(lambda txn: txn.jobs.list(JobFilter(keyword="one"), 0, None))
+        self.assertEqual(({}, 30.0), (ended[0].result, ended[0].completed))
