@@ -261,8 +261,8 @@ async def _able(call: Call, arguments: WhichUser, *, disabled: bool) -> Body:
             _keep_an_administrator(txn, account)
         account = evolve(account, disabled=disabled)
         txn.accounts.update(account)
-        state = "disabled" if disabled else "enabled"
-        tell(call, txn, f"USER.{state.upper().removesuffix('D')}", f"user {account.username} was {state}")
+        event, state = ("USER.DISABLE", "disabled") if disabled else ("USER.ENABLE", "enabled")
+        tell(call, txn, event, f"user {account.username} was {state}")
         return account
 
     return single("user", show_user(await call.store.run(work)))
