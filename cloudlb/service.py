@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -75,6 +74,7 @@ from cloudlb.metrics.pages import HealthPage, MetricsPage, ReadyPage
 from cloudlb.metrics.reactor_lag import ReactorLag
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.https_server import HttpsContext
+from cloudlb.net.in_time import in_time
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.resource.threads import ResourceThreads, Threads
 from cloudlb.storage.database import Database
@@ -441,8 +441,8 @@ class Server(Service):
     async def _try(self, what: str, step: Coroutine[Deferred[Any], Any, None]) -> None:
         """Take one step of the stop: a database that does not answer must not keep the server from the others."""
         try:
-            await Deferred.fromCoroutine(step).addTimeout(STOP_TIMEOUT, self._reactor)
-        except (StoreUnavailable, DeferredTimeout) as error:
+            await in_time(step, STOP_TIMEOUT, self._reactor)
+        except StoreUnavailable as error:
             self.log.error("Stopping, but failed to {what}: {error}", what=what, error=error)  # noqa: TRY400 - the reason is enough
 
 

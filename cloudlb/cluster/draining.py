@@ -16,7 +16,6 @@ from typing import Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -31,6 +30,7 @@ from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import HostId, Server
 from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.domain.server_state import ServerEvent, ServerState
+from cloudlb.net.in_time import in_time
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 
@@ -155,11 +155,11 @@ class Draining:
         if not self._running or self._membership.cut_off or self._membership.superseded:
             return
         seconds = self._settings.current.stop_timeout
-        order = Deferred.fromCoroutine(self._order_stop(seconds)).addTimeout(ORDER_TIMEOUT, self._clock)
+        order = in_time(self._order_stop(seconds), ORDER_TIMEOUT, self._clock)
         self._over.addCallback(lambda _: order.cancel())
         try:
             ordered = await order
-        except (StoreUnavailable, DeferredTimeout) as error:
+        except StoreUnavailable as error:
             self.log.info("stopping at once: the database is away ({error})", error=error)
             return
         except CancelledError:
@@ -181,8 +181,8 @@ class Draining:
         if drain is not None and drain.number >= ordered.number:
             work = self._write(_ended(drain, DrainEnd.STOPPED, self._clock.seconds()))
             try:
-                await Deferred.fromCoroutine(work).addTimeout(ORDER_TIMEOUT, self._clock)
-            except (StoreUnavailable, DeferredTimeout) as error:
+                await in_time(work, ORDER_TIMEOUT, self._clock)
+            except StoreUnavailable as error:
                 self.log.info("the drain's end is written at the next start: {error}", error=error)
 
     def hurry(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from cloudlb.domain.drains import DrainEnd
 from cloudlb.domain.server_state import ServerState
@@ -96,6 +97,17 @@ class SignalTests(DrainCase):
         self.assertNoResult(stop)
         draining.hurry()
         self.successResultOf(stop)
+
+    def test_the_database_hangs(self) -> None:
+        """It is not waited for any longer, and the log says what it was."""
+        self.build(agents=0, database_lag=0.01)
+        self.first.slow_database(1000)
+        with capturedLogs() as logged:
+            stop = Deferred.fromCoroutine(self.first.service.draining.before_stop())
+            self.world.advance(5)
+            self.successResultOf(stop)
+        lines = [formatEvent(event) for event in logged if event["log_namespace"].endswith("Draining")]
+        self.assertEqual(lines, ["stopping at once: the database is away (no answer within 5 s)"])
 
     def test_while_the_database_is_away(self) -> None:
         """At once: nobody could be admitted elsewhere."""
