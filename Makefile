@@ -11,7 +11,7 @@ DEPLOYMENT := --server 127.0.0.1 --server 127.0.0.2 --server 127.0.0.3 --agents 
 # Histories that make simulate runs.
 SEEDS := 1-200
 
-.PHONY: help run demo test simulate check lint format types layers clean
+.PHONY: help run demo test simulate check lint format types layers docs clean
 .NOTPARALLEL:
 
 help:
@@ -19,7 +19,8 @@ help:
 	@echo "make demo    the cluster plays its story by itself: balance, failover, failback, another algorithm"
 	@echo "make test    every test"
 	@echo "make simulate  histories of whole clusters under faults, by seed: make simulate SEEDS=1-1000"
-	@echo "make check   ruff, mypy --strict, import-linter, and every test"
+	@echo "make docs    the site of the documentation, into var/docs"
+	@echo "make check   ruff, mypy --strict, import-linter, the documentation, and every test"
 	@echo "make clean   remove all that these made: .venv, var and caches"
 
 run: $(PROGRAM)
@@ -39,7 +40,7 @@ test: $(TOOLS)
 simulate: $(TOOLS)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes $$(nproc)
 
-check: lint format types layers test
+check: lint format types layers docs test
 
 lint: $(TOOLS)
 	$(BIN)/ruff check
@@ -53,6 +54,11 @@ types: $(TOOLS)
 layers: $(TOOLS)
 	$(BIN)/lint-imports
 
+# Whole every time: what was read before says nothing of its links any more.
+docs: $(TOOLS)
+	$(BIN)/sphinx-build -W --keep-going -q -E -b html -d var/doctrees docs var/docs
+	@echo "The site is var/docs/index.html"
+
 clean:
 	rm -rf .venv var build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf _trial_temp* twisted/plugins/dropin.cache
@@ -65,7 +71,7 @@ $(PROGRAM): setup.py pyproject.toml | $(BIN)/python
 
 $(TOOLS): setup.py pyproject.toml Makefile | $(BIN)/python
 	@echo "Installing cloudlb and what its tests need into .venv: about a minute, once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,postgres]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs,postgres]'
 	@touch $(PROGRAM) $@
 
 $(BIN)/python:

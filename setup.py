@@ -53,6 +53,7 @@ setup(
             "ruff>=0.8",
             "setuptools>=77",
         ],
+        "docs": ["furo>=2024.8", "myst-parser>=4.0", "sphinx>=8.1"],
     },
     entry_points={"console_scripts": ["cloudlb = cloudlb.cli.main:main"]},
 )
