@@ -38,6 +38,7 @@ COMMANDS = {
     "listConfigurations",
     "listEventTypes",
     "listEvents",
+    "listHostServers",
     "listHosts",
     "listInvestigations",
     "listManagementServers",
