@@ -24,7 +24,12 @@ setup(
     package_dir={"": "."},
     # twisted/plugins has no __init__.py, here as everywhere: the folder belongs to Twisted.
     packages=[*find_packages(include=["cloudlb", "cloudlb.*", "agent", "agent.*"]), "twisted.plugins"],
-    package_data={"cloudlb.storage": ["migrations/*.mako"], "cloudlb": ["py.typed"], "agent": ["py.typed"]},
+    package_data={
+        "cloudlb.storage": ["migrations/*.mako"],
+        "cloudlb.dashboard": ["static/*"],
+        "cloudlb": ["py.typed"],
+        "agent": ["py.typed"],
+    },
     install_requires=[
         "twisted>=24.11",
         "service-identity>=24.1",

@@ -65,6 +65,9 @@ from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.relays import Relays
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
+from cloudlb.dashboard.pages import dashboard_pages
+from cloudlb.dashboard.stream import Stream
+from cloudlb.dashboard.visitors import LoggedIn
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.server_state import ServerState
 from cloudlb.gauges import Gauges
@@ -285,6 +288,8 @@ class Server(Service):
                 self.census,
             )
         )
+        sessions = Sessions(reactor)
+        self.stream = Stream(database, reactor, lambda: str(new_uuid()), LoggedIn(sessions, database))
         self.site = api_site(
             ApiContext(
                 store=database,
@@ -297,10 +302,12 @@ class Server(Service):
                 rebalancer=self.rebalancer,
                 membership=self.membership,
                 clock=reactor,
-                sessions=Sessions(reactor),
+                sessions=sessions,
                 attempts=Attempts(reactor),
             ),
             {
+                **dashboard_pages(),
+                "stream": self.stream,
                 "metrics": MetricsPage(self.meters.registry, lambda: self.settings.current.metrics_readers),
                 "healthz": HealthPage(self._health),
                 "readyz": ReadyPage(self._obstacle),
@@ -410,6 +417,7 @@ class Server(Service):
         self.reactor_lag.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        self.stream.stop()
         self.settings.stop()
         self.lists.stop()
         self.rebalancer.stop()
