@@ -38,7 +38,6 @@ COMMANDS = {
     "listConfigurations",
     "listEventTypes",
     "listEvents",
-    "listHostServers",
     "listHosts",
     "listInvestigations",
     "listManagementServers",
