@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cloudlb.api.command import (
+    MAX_PAGE_SIZE,
     SUCCESS,
     Body,
     Call,
     Command,
     ListArguments,
     Success,
+    listing,
     page_listing,
     page_of,
     single,
     started,
 )
 from cloudlb.api.errors import invalid_parameter, unknown_entity
+from cloudlb.api.host_lists import lists_of
 from cloudlb.api.places import CLOUD_MANAGED, find_cluster, find_pod, find_zone
 from cloudlb.api.schema import Date, Key, Long, date, optional, required, shown
 from cloudlb.api.servers import find_server
@@ -59,6 +63,17 @@ class HostAnswer:
     disconnected: Date | None = shown("the date and time the host was disconnected")
     created: Date | None = shown("the date and time the host was created")
     removed: Date | None = shown("the date and time the host was removed")
+    changed: Date | None = shown(
+        "with placement=true: when its states, its management server or its tags have changed", extension=True
+    )
+    serverlist: str | None = shown(
+        "with placement=true: the addresses of management servers in the order in which the host's agent tries them; "
+        "not there where only the agent knows (shuffle), or where it has no agent",
+        extension=True,
+    )
+    onpreferred: bool | None = shown(
+        "with placement=true: whether the host is on the first management server of that list", extension=True
+    )
 
 
 def servers_by_id(txn: Transaction) -> Mapping[ServerId, Server]:
@@ -140,6 +155,7 @@ class ListHosts(ListArguments):
     managementserverid: Key | None = optional(
         "the id of the management server that the hosts are or were last on", related="listManagementServers"
     )
+    placement: bool | None = optional("whether to show changed, serverlist and onpreferred", extension=True)
 
 
 async def _list_hosts(call: Call, arguments: ListHosts) -> Body:
@@ -148,9 +164,34 @@ async def _list_hosts(call: Call, arguments: ListHosts) -> Body:
     # Rows become answers here as well, on the store's thread: a fleet of thousands would hold up the reactor.
     def work(txn: Transaction) -> Body:
         hosts, total = txn.hosts.page(_filter(txn, arguments), offset, limit)
-        return page_listing("host", hosts, total, show_host(servers_by_id(txn)))
+        show = (_show_placed if arguments.placement else _show_plain)(txn, hosts)
+        return page_listing("host", hosts, total, show)
 
     return await call.store.read(work)
+
+
+def _show_plain(txn: Transaction, hosts: Sequence[Host]) -> Callable[[Host], HostAnswer]:
+    return show_host(servers_by_id(txn))
+
+
+def _show_placed(txn: Transaction, hosts: Sequence[Host]) -> Callable[[Host], HostAnswer]:
+    """How to show these hosts with where they should be, and since when they have been where they are."""
+    servers, lists = servers_by_id(txn), lists_of(txn, hosts)
+    show = show_host(servers)
+    few = len(hosts) <= MAX_PAGE_SIZE
+    glances = txn.changes.hosts_since(math.inf, [host.id for host in hosts]) if few else txn.changes.hosts()
+    changed = {glance.id: glance.changed for glance in glances}
+
+    def show_placed(host: Host) -> HostAnswer:
+        # Nothing is known of one that an older version has changed last.
+        row, addresses = evolve(show(host), changed=date(changed.get(host.id) or None)), lists.get(host.id)
+        if addresses is None:
+            return row
+        server = servers.get(host.server_id) if host.server_id is not None else None
+        preferred = server is not None and server.answers_to(addresses[0])
+        return evolve(row, serverlist=",".join(addresses), onpreferred=preferred)
+
+    return show_placed
 
 
 def _filter(txn: Transaction, arguments: ListHosts) -> HostFilter:
@@ -168,6 +209,29 @@ def _filter(txn: Transaction, arguments: ListHosts) -> HostFilter:
         type=arguments.type,
         hypervisor=arguments.hypervisor,
     )
+
+
+@frozen(kw_only=True)
+class HostCountAnswer:
+    """How many hosts are alike."""
+
+    state: str | None = shown("the state of the hosts")
+    resourcestate: str | None = shown("the resource state of the hosts")
+    count: Long | None = shown("how many there are")
+
+
+@frozen(kw_only=True)
+class ListHostCounts:
+    """Nothing is asked."""
+
+
+async def _list_host_counts(call: Call, arguments: ListHostCounts) -> Body:
+    counts = await call.store.read(lambda txn: txn.hosts.by_states())
+    rows = [
+        HostCountAnswer(state=status.value, resourcestate=state.value, count=Long(number))
+        for (status, state), number in counts.items()
+    ]
+    return listing("hostcount", rows, ListArguments())
 
 
 @frozen(kw_only=True)
@@ -224,6 +288,14 @@ async def _restore_host(call: Call, arguments: RestoreHost) -> Body:
 
 COMMANDS = (
     Command(name="listHosts", description="Lists hosts.", arguments=ListHosts, answer=HostAnswer, run=_list_hosts),
+    Command(
+        name="listHostCounts",
+        description="Counts the hosts by state and resource state.",
+        arguments=ListHostCounts,
+        answer=HostCountAnswer,
+        run=_list_host_counts,
+        extension=True,
+    ),
     Command(
         name="reconnectHost",
         description="Reconnects a host.",

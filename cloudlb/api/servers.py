@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword, listing
 from cloudlb.api.drains import show_drain
 from cloudlb.api.errors import unknown_entity
+from cloudlb.api.host_lists import preferring
 from cloudlb.api.schema import Date, Key, Long, as_answer, date, optional, shown
 from cloudlb.cluster.server_orders import pending_jobs
 from cloudlb.domain.models import Server, ServerId
@@ -47,6 +48,9 @@ class ServerAnswer:
     runid: Long | None = shown("grows with each start of the management server", extension=True)
     peers: list[dict[str, Any]] | None = shown("how the management server sees the others, with peers=true")
     agentscount: Long | None = shown("the number of host agents this Management Server is responsible for")
+    preferredcount: Long | None = shown(
+        "with placement=true: how many of them prefer it, by the list that each should hold", extension=True
+    )
     pendingjobscount: Long | None = shown("the number of pending jobs in this Management Server")
     drain: dict[str, Any] | None = shown(
         "its latest emptying: total, moved, left, failed, eta and more", extension=True
@@ -69,6 +73,7 @@ class ListManagementServers(ListArguments):
     name: str | None = optional("the name of the management server")
     version: str | None = optional("the version of the management server")
     peers: bool | None = optional("whether to show how each management server sees the others")
+    placement: bool | None = optional("whether to show preferredcount", extension=True)
 
 
 async def _list_management_servers(call: Call, arguments: ListManagementServers) -> Body:
@@ -76,10 +81,12 @@ async def _list_management_servers(call: Call, arguments: ListManagementServers)
         one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
         agents, servers = txn.hosts.up_by_server(), txn.servers.all()
         known = {server.id: server for server in servers} if arguments.peers else None
+        homes = preferring(txn, servers) if arguments.placement else None
         jobs, drains = pending_jobs(txn), txn.drains.all()
         rows = [
             evolve(
                 _show_server(server, agents, known),
+                preferredcount=None if homes is None else Long(homes[server.id]),
                 pendingjobscount=Long(jobs.get(server.id, 0)),
                 drain=show_drain(txn, drains.get(server.id)),
             )

@@ -38,6 +38,7 @@ COMMANDS = {
     "listConfigurations",
     "listEventTypes",
     "listEvents",
+    "listHostCounts",
     "listHosts",
     "listInvestigations",
     "listManagementServers",
