@@ -36,7 +36,7 @@ export function host({ argument }) {
 
   async function reload() {
     const [hosts, verdicts, told] = await Promise.all([
-      ask("listHosts", { id, lists: true }), ask("listInvestigations", { hostid: id, page: 1, pagesize: 5 }),
+      ask("listHosts", { id, placement: true }), ask("listInvestigations", { hostid: id, page: 1, pagesize: 5 }),
       ask("listEvents", { resourcetype: "Host", resourceid: id, page: 1, pagesize: 60 }),
     ]);
     row = hosts[0] ?? null;
