@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from cloudlb.api.command import (
     MAX_PAGE_SIZE,
@@ -23,11 +24,16 @@ from cloudlb.api.command import (
 )
 from cloudlb.api.errors import invalid_parameter, unknown_entity
 from cloudlb.api.host_lists import lists_of
-from cloudlb.api.places import CLOUD_MANAGED, find_cluster, find_pod, find_zone
+from cloudlb.api.places import CLOUD_MANAGED, WITHOUT_EFFECT, find_cluster, find_pod, find_zone, one_of
 from cloudlb.api.schema import Date, Key, Long, date, optional, required, shown
 from cloudlb.api.servers import find_server
+from cloudlb.domain.host_status import STATUS_TABLE, HostStatus
 from cloudlb.domain.models import Host, Server, ServerId
 from cloudlb.domain.ports import AmbiguousName, HostFilter, NotFound, Transaction
+
+UNKNOWN = "Unknown"
+POWER_STATES = (UNKNOWN, "Disabled")
+"""Of a host with a BMC, and of one without."""
 
 
 @frozen(kw_only=True)
@@ -61,6 +67,10 @@ class HostAnswer:
     msid: Long | None = shown("the number of that management server")
     lastpinged: Date | None = shown("the date and time the host was last pinged")
     disconnected: Date | None = shown("the date and time the host was disconnected")
+    events: str | None = shown("what can happen to the host's agent next: events of the status table")
+    hahost: bool | None = shown("true if the host is dedicated to VMs restarted by HA; never")
+    details: dict[str, str] | None = shown("what the host's agent says of it besides")
+    annotation: str | None = shown("the latest remark of an operator about the host")
     created: Date | None = shown("the date and time the host was created")
     removed: Date | None = shown("the date and time the host was removed")
     changed: Date | None = shown(
@@ -74,6 +84,11 @@ class HostAnswer:
     onpreferred: bool | None = shown(
         "with placement=true: whether the host is on the first management server of that list", extension=True
     )
+
+
+_EVENTS: Mapping[HostStatus, str] = {
+    status: "; ".join(event.value for before, event in STATUS_TABLE if before is status) for status in HostStatus
+}
 
 
 def servers_by_id(txn: Transaction) -> Mapping[ServerId, Server]:
@@ -115,11 +130,23 @@ def show_host(servers: Mapping[ServerId, Server]) -> Callable[[Host], HostAnswer
             msid=Long(host.server_id) if host.server_id is not None else None,
             lastpinged=date(host.last_heard),
             disconnected=date(host.disconnected),
+            events=_EVENTS[host.status],
+            hahost=False,
+            details={name: text for name, text in facts.details.items() if "password" not in name.lower()} or None,
+            annotation=host.annotation,
             created=date(host.created),
             removed=date(host.removed),
         )
 
     return show
+
+
+@frozen(kw_only=True)
+class HostMetricsAnswer(HostAnswer):
+    """A host, and what it has as people read it."""
+
+    cputotalghz: str | None = shown("the total cpu capacity in Ghz")
+    memorytotalgb: str | None = shown("the total memory capacity in GB")
 
 
 def find_host(txn: Transaction, key: Key, parameter: str = "id") -> Host:
@@ -156,22 +183,65 @@ class ListHosts(ListArguments):
         "the id of the management server that the hosts are or were last on", related="listManagementServers"
     )
     placement: bool | None = optional("whether to show changed, serverlist and onpreferred", extension=True)
+    arch: str | None = optional("CPU architecture of the host")
+    version: str | None = optional("the version of the host's agent")
+    outofbandmanagementenabled: bool | None = optional("list hosts for which out-of-band management is enabled")
+    outofbandmanagementpowerstate: str | None = optional(
+        "list hosts by the power state of their out-of-band management: Unknown or Disabled"
+    )
+    hahost: bool | None = optional("true: hosts dedicated to VMs restarted by HA, which none is")
+    storageaccessgroup: str | None = optional("the name of a storage access group, of which there is none")
+    details: list[str] | None = optional(WITHOUT_EFFECT)
 
 
-async def _list_hosts(call: Call, arguments: ListHosts) -> Body:
-    offset, limit = page_of(arguments)
-
-    # Rows become answers here as well, on the store's thread: a fleet of thousands would hold up the reactor.
-    def work(txn: Transaction) -> Body:
-        hosts, total = txn.hosts.page(_filter(txn, arguments), offset, limit)
-        show = (_show_placed if arguments.placement else _show_plain)(txn, hosts)
-        return page_listing("host", hosts, total, show)
-
-    return await call.store.read(work)
+Show: TypeAlias = Callable[[Transaction, Sequence[Host]], Callable[[Host], object]]
 
 
 def _show_plain(txn: Transaction, hosts: Sequence[Host]) -> Callable[[Host], HostAnswer]:
     return show_host(servers_by_id(txn))
+
+
+def _show_metrics(txn: Transaction, hosts: Sequence[Host]) -> Callable[[Host], HostMetricsAnswer]:
+    show = _show_plain(txn, hosts)
+
+    def show_with_metrics(host: Host) -> HostMetricsAnswer:
+        facts = host.facts
+        return HostMetricsAnswer(
+            **asdict(show(host), recurse=False),
+            cputotalghz=f"{facts.cpus * facts.cpu_speed / 1000:.2f} Ghz",
+            memorytotalgb=f"{facts.memory / 2**30:.2f} GB",
+        )
+
+    return show_with_metrics
+
+
+def _lists_hosts(show: Show) -> Callable[[Call, ListHosts], Awaitable[Body]]:
+    async def run(call: Call, arguments: ListHosts) -> Body:
+        offset, limit = page_of(arguments)
+
+        # Rows become answers here as well, on the store's thread: a fleet of thousands would hold up the reactor.
+        def work(txn: Transaction) -> Body:
+            which = _filter(txn, arguments)
+            if arguments.hahost or arguments.storageaccessgroup is not None or _contradicts(arguments):
+                return {}
+            hosts, total = txn.hosts.page(which, offset, limit)
+            shower = _show_placed if arguments.placement else show
+            return page_listing("host", hosts, total, shower(txn, hosts))
+
+        return await call.store.read(work)
+
+    return run
+
+
+def _bmc(arguments: ListHosts) -> bool | None:
+    """Whether hosts with a BMC are asked for, or hosts without one."""
+    if arguments.outofbandmanagementpowerstate is None:
+        return arguments.outofbandmanagementenabled
+    return one_of(POWER_STATES, "outofbandmanagementpowerstate", arguments.outofbandmanagementpowerstate) == UNKNOWN
+
+
+def _contradicts(arguments: ListHosts) -> bool:
+    return arguments.outofbandmanagementenabled not in (None, _bmc(arguments))
 
 
 def _show_placed(txn: Transaction, hosts: Sequence[Host]) -> Callable[[Host], HostAnswer]:
@@ -208,6 +278,9 @@ def _filter(txn: Transaction, arguments: ListHosts) -> HostFilter:
         resource_state=arguments.resourcestate,
         type=arguments.type,
         hypervisor=arguments.hypervisor,
+        arch=arguments.arch,
+        version=arguments.version,
+        out_of_band=_bmc(arguments),
     )
 
 
@@ -287,7 +360,20 @@ async def _restore_host(call: Call, arguments: RestoreHost) -> Body:
 
 
 COMMANDS = (
-    Command(name="listHosts", description="Lists hosts.", arguments=ListHosts, answer=HostAnswer, run=_list_hosts),
+    Command(
+        name="listHosts",
+        description="Lists hosts.",
+        arguments=ListHosts,
+        answer=HostAnswer,
+        run=_lists_hosts(_show_plain),
+    ),
+    Command(
+        name="listHostsMetrics",
+        description="Lists hosts metrics",
+        arguments=ListHosts,
+        answer=HostMetricsAnswer,
+        run=_lists_hosts(_show_metrics),
+    ),
     Command(
         name="listHostCounts",
         description="Counts the hosts by state and resource state.",

@@ -12,10 +12,11 @@ from cloudlb.api.command import Body, Call, Command, started
 from cloudlb.api.context import HostStates
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
 from cloudlb.api.hosts import HostAnswer, find_host, host_body
+from cloudlb.api.places import WITHOUT_EFFECT
 from cloudlb.api.schema import Key, optional, required
 from cloudlb.domain.models import HostId, Job
-from cloudlb.domain.ports import NotFound
-from cloudlb.domain.resource_state import ResourceEvent
+from cloudlb.domain.ports import NotFound, Transaction
+from cloudlb.domain.resource_state import ResourceEvent, ResourceState
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class WhichHost:
 
 @frozen(kw_only=True)
 class UpdateHost:
-    """What of a host is to be changed; what else CloudStack's command takes is ignored."""
+    """What of a host is to be changed."""
 
     id: Key = required("the ID of the host to update", related="listHosts")
     allocationstate: str | None = optional("Enable or Disable: whether anything new is placed on the host")
@@ -42,6 +43,13 @@ class UpdateHost:
         "CloudStack has it for whole clusters",
         extension=True,
     )
+    hosttags: list[str] | None = optional("list of tags of the host, instead of those before", length=4096)
+    istagarule: bool | None = optional("true if the tag is a rule: there are no rules here")
+    annotation: str | None = optional("a remark about the host, instead of the one before; empty: none", length=4096)
+    name: str | None = optional("the name of the host, which is what its agent says")
+    url: str | None = optional(WITHOUT_EFFECT, length=2048)
+    oscategoryid: Key | None = optional(WITHOUT_EFFECT)
+    guestosrule: str | None = optional(WITHOUT_EFFECT)
 
 
 async def _update_host(call: Call, arguments: UpdateHost) -> Body:
@@ -50,10 +58,23 @@ async def _update_host(call: Call, arguments: UpdateHost) -> Body:
     if allocation is not None and managed is not None:
         raise invalid_parameter("managedstate", "it cannot be changed together with allocationstate")
     host = await call.store.read(lambda txn: find_host(txn, arguments.id))
+    if arguments.name not in (None, host.facts.name):
+        raise invalid_parameter("name", f"a host is called as its agent says: {host.facts.name}")
+    if arguments.istagarule:
+        raise invalid_parameter("istagarule", "there are no rules here")
     event = allocation or managed
-    if event is not None:
+    # A host whose agent has yet to come is Enabled once that is there.
+    if event is not None and (host.resource_state, event) != (ResourceState.CREATING, ResourceEvent.ENABLE):
         await _possible(call.context.resource_states.change(host.id, event, call.account.id), arguments.id)
-    return await call.store.read(lambda txn: host_body(txn, arguments.id))
+
+    def work(txn: Transaction) -> Body:
+        if arguments.hosttags is not None:
+            txn.hosts.set_tags(host.id, arguments.hosttags)
+        if arguments.annotation is not None:
+            txn.hosts.annotate(host.id, arguments.annotation or None)
+        return host_body(txn, arguments.id)
+
+    return await call.store.run(work)
 
 
 def _event(parameter: str, value: str | None, events: Mapping[str, ResourceEvent]) -> ResourceEvent | None:

@@ -66,6 +66,10 @@ class HostFilter:
     resource_state: str | None = None
     type: str | None = None
     hypervisor: str | None = None
+    arch: str | None = None
+    version: str | None = None
+    out_of_band: bool | None = None
+    """Whether it has a BMC."""
 
 
 @frozen
@@ -207,6 +211,10 @@ class HostRows(Protocol):
 
     def set_tags(self, host_id: HostId, tags: Sequence[str]) -> None:
         """Write what an operator says of a host, instead of what was said before."""
+        ...
+
+    def annotate(self, host_id: HostId, annotation: str | None) -> None:
+        """Write an operator's remark about a host, instead of the one before."""
         ...
 
     def find_removed(self, key: str) -> Host | None:

@@ -104,6 +104,8 @@ class Host:
     """What its operator says of it; no agent changes that."""
     looked_into: float | None = None
     """When it was lost, or looked into since; None: it is not lost, or has gone on request."""
+    annotation: str | None = None
+    """An operator's remark."""
 
 
 @frozen(kw_only=True)

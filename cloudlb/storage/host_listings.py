@@ -16,7 +16,7 @@ from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, Ho
 from cloudlb.domain.ports import AmbiguousName
 from cloudlb.domain.resource_state import ResourceState
 from cloudlb.storage.host_facts import FACTS
-from cloudlb.storage.schema import cluster, host, pod, zone
+from cloudlb.storage.schema import cluster, host, out_of_band, pod, zone
 from cloudlb.storage.topology import SITE_COLUMNS, Site, key_values, matches, read_site
 
 MAX_NAMED = 10
@@ -39,6 +39,7 @@ _STATE = (
     "properties",
     "tags",
     "looked_into",
+    "annotation",
 )
 _STATE_COLUMNS = tuple(host.c[name] for name in _STATE)
 _COLUMNS = (*_STATE_COLUMNS, *(host.c[name] for name in FACTS))
@@ -276,9 +277,14 @@ def _conditions(which: HostFilter) -> Iterator[ColumnElement[bool]]:
         "resource_state": which.resource_state,
         "type": which.type,
         "hypervisor": which.hypervisor,
+        "arch": which.arch,
+        "version": which.version,
     }
     yield from (host.c[name] == value for name, value in same.items() if value is not None)
     yield from (func.lower(host.c[name]) == text.lower() for name, text in in_any_case.items() if text is not None)
+    if which.out_of_band is not None:
+        has_one = host.c.id.in_(select(out_of_band.c.host_id))
+        yield has_one if which.out_of_band else ~has_one
     if which.keyword is not None:
         yield host.c.name.icontains(which.keyword, autoescape=True)
 
@@ -303,4 +309,5 @@ def _host(row: Sequence[Any], site: Site) -> Host:
         direct=None if resource is None else DirectResource(resource=resource, properties=row[11]),
         tags=tuple(row[12]),
         looked_into=row[13],
+        annotation=row[14],
     )

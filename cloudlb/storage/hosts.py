@@ -83,6 +83,11 @@ _SET_TAGS = (
     .where(host.c.id == bindparam("of_id"))
     .values(tags=bindparam("new_tags", type_=host.c.tags.type), changed=database_time())
 )
+_ANNOTATE = (
+    update(host)
+    .where(host.c.id == bindparam("of_id"))
+    .values(annotation=bindparam("new_annotation"), changed=database_time())
+)
 _BMC = select(out_of_band.c.address, out_of_band.c.username, out_of_band.c.password).where(
     out_of_band.c.host_id == bindparam("of_host")
 )
@@ -206,6 +211,10 @@ class HostTable(HostAdmissions):
     def set_tags(self, host_id: HostId, tags: Sequence[str]) -> None:
         """Write what an operator says of a host."""
         self._connection.execute(_SET_TAGS, {"of_id": host_id, "new_tags": list(tags)})
+
+    def annotate(self, host_id: HostId, annotation: str | None) -> None:
+        """Write an operator's remark."""
+        self._connection.execute(_ANNOTATE, {"of_id": host_id, "new_annotation": annotation})
 
     def touch(self, heard: Mapping[HostId, float]) -> None:
         """Stamp hosts, all with one statement."""

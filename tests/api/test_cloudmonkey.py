@@ -11,7 +11,9 @@ from tests.api.world import API_KEY, ApiTestCase, sign
 T = TypeVar("T")
 
 EXTENSIONS = {"listInvestigations", "plan", "rebalanceAgents", "restoreHost", "sendCommand"}
-"""Commands that CloudStack does not have."""
+"""Some of the commands that CloudStack does not have."""
+CLOUDSTACKS = {"createZone", "listHosts", "listHostsMetrics", "login", "prepareForMaintenance", "updateConfiguration"}
+"""Some that it has."""
 
 
 @frozen
@@ -93,7 +95,8 @@ class ExtensionTests(ApiTestCase):
         """By a field, and by the beginning of the description."""
         apis = self.call("listApis")["api"]
         marked = {api["name"] for api in apis if api["extension"]}
-        self.assertEqual(EXTENSIONS, marked)
+        self.assertLessEqual(EXTENSIONS, marked)
+        self.assertFalse(marked & CLOUDSTACKS)
         self.assertEqual(marked, {api["name"] for api in apis if api["description"].startswith("cloudlb's own: ")})
 
     def test_parameters_and_fields(self) -> None:

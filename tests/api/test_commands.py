@@ -40,6 +40,7 @@ COMMANDS = {
     "listEvents",
     "listHostCounts",
     "listHosts",
+    "listHostsMetrics",
     "listInvestigations",
     "listManagementServers",
     "listPods",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cloudlb.domain.models import JobStatus, ServerId
-from cloudlb.domain.ports import Transaction
+from cloudlb.domain.host_status import STATUS_TABLE, HostStatus
+from cloudlb.domain.models import HostFacts, JobStatus, ServerId
+from cloudlb.domain.ports import Admission, Location, Transaction
 from tests.api.world import NOW, ApiTestCase
 
 
@@ -33,6 +34,7 @@ class HostTests(ApiTestCase):
         (cluster,) = self.call("listClusters")["cluster"]
         (server,) = self.call("listManagementServers", name="alpha")["managementserver"]
         self.assertEqual(36, len(host.pop("id")))
+        self.assertIn("PingTimeout", host.pop("events"))
         self.assertEqual(
             {
                 "name": "b",
@@ -59,13 +61,37 @@ class HostTests(ApiTestCase):
                 "msid": self.membership.own.id,
                 "lastpinged": "2026-09-21T14:13:25+0000",
                 "created": "2026-09-21T14:13:20+0000",
+                "hahost": False,
             },
             host,
         )
 
+    def test_next_events(self) -> None:
+        """What the status table has for the host."""
+        (host,) = self.call("listHosts", name="b")["host"]
+        self.assertEqual(
+            {event.value for status, event in STATUS_TABLE if status is HostStatus.UP}, set(host["events"].split("; "))
+        )
+
+    def test_details(self) -> None:
+        """What the agent said besides, but for passwords."""
+        facts = HostFacts(guid="g", name="d", type="ConsoleProxy", details={"Host.OS": "Debian", "vncPassword": "x"})
+        admission = Admission(facts=facts, location=Location(zone="1"), server_id=self.membership.own.id)
+        self.stored(lambda txn: txn.hosts.admit([admission], NOW))
+        self.assertEqual({"Host.OS": "Debian"}, self.call("listHosts", name="d")["host"][0]["details"])
+
+    def test_metrics(self) -> None:
+        """A host's answer, and what it has as people read it."""
+        (metrics,) = self.call("listHostsMetrics", name="b")["host"]
+        (host,) = self.call("listHosts", name="b")["host"]
+        self.assertEqual({**host, "cputotalghz": "8.00 Ghz", "memorytotalgb": "8.00 GB"}, metrics)
+
     def test_filters(self) -> None:
         """Each filter alone, and together."""
         (cluster,) = self.call("listClusters")["cluster"]
+        self.call(
+            "configureOutOfBandManagement", hostid="2", driver="redfish", address="10.9.0.7", username="u", password="p"
+        )
         everyone = ["a", "b", "c"]
         for key, value, names in (
             ("id", "2", ["b"]),
@@ -84,9 +110,23 @@ class HostTests(ApiTestCase):
             ("hypervisor", "VMware", []),
             ("managementserverid", self.other.uuid, ["c"]),
             ("managementserverid", "77", ["c"]),
+            ("arch", "X86_64", everyone),
+            ("arch", "aarch64", []),
+            ("version", "1.2", everyone),
+            ("version", "1", []),
+            ("outofbandmanagementenabled", "true", ["b"]),
+            ("outofbandmanagementenabled", "false", ["a", "c"]),
+            ("outofbandmanagementpowerstate", "unknown", ["b"]),
+            ("outofbandmanagementpowerstate", "Disabled", ["a", "c"]),
+            ("hahost", "true", []),
+            ("hahost", "false", everyone),
+            ("storageaccessgroup", "x", []),
+            ("details", "min,stats", everyone),
         ):
             self.assertEqual(names, self.names(**{key: value}), (key, value))
         self.assertEqual([], self.names(name="a", managementserverid="77"))
+        self.assertEqual([], self.names(outofbandmanagementenabled="false", outofbandmanagementpowerstate="Unknown"))
+        self.assertIn("powerstate:", self.refused("listHosts", outofbandmanagementpowerstate="On"))
         self.assertEqual(["b"], self.names(page="2", pagesize="1"))
 
     def test_another_cluster(self) -> None:

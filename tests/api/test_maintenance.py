@@ -112,8 +112,25 @@ class UpdateHostTests(HostStateTestCase):
 
     def test_other_parameters_of_cloudstacks(self) -> None:
         """Change nothing, and the call succeeds."""
-        host = self.call("updateHost", id="1", hosttags="a,b", annotation="x")["host"]
-        self.assertEqual(("a", "Enabled"), (host["name"], host["resourcestate"]))
+        before = self.call("listHosts")["host"][0]
+        changed = self.call("updateHost", id="1", oscategoryid="x", guestosrule="x", url="nfs://x", name="a")
+        self.assertEqual({"host": before}, changed)
+
+    def test_tags_and_annotation(self) -> None:
+        """The last word counts, an empty one takes back, and what is not given stays."""
+        host = self.call("updateHost", id="1", hosttags="ssd, rack 7", annotation="x")["host"]
+        self.assertEqual(("ssd,rack 7", "x"), (host["hosttags"], host["annotation"]))
+        self.assertEqual(host, self.call("updateHost", id="1")["host"])
+        host = self.call("updateHost", id="1", annotation="", hosttags="new", allocationstate="Disable")["host"]
+        self.assertEqual(("new", None, "Disabled"), (host["hosttags"], host.get("annotation"), host["resourcestate"]))
+        self.assertNotIn("hosttags", self.call("updateHost", id="1", hosttags="")["host"])
+
+    def test_a_host_whose_agent_has_yet_to_come(self) -> None:
+        """It will be Enabled: asking for that is no mistake, asking for anything else is."""
+        self.call("addHost", url="http://new", hypervisor="Simulator", zoneid="1", podid="1", clustername="direct")
+        (host,) = self.call("listHosts", name="new")["host"]
+        self.assertEqual({"host": host}, self.call("updateHost", id=host["id"], allocationstate="Enable"))
+        self.assertIn("Creating", self.refused("updateHost", id=host["id"], allocationstate="Disable"))
 
     def test_mistakes(self) -> None:
         """Each is named, and nothing is changed."""
@@ -125,6 +142,8 @@ class UpdateHostTests(HostStateTestCase):
         self.assertIn("together", both)
         self.assertIn("parameter id:", self.refused("updateHost", id="7", allocationstate="Disable"))
         self.assertIn("missing parameter id", self.refused("updateHost"))
+        self.assertIn("parameter name:", self.refused("updateHost", id="1", name="b", allocationstate="Disable"))
+        self.assertIn("parameter istagarule:", self.refused("updateHost", id="1", hosttags="x", istagarule="true"))
         self.assertEqual("Enabled", self.state)
 
     def test_not_from_maintenance(self) -> None:

@@ -206,6 +206,14 @@ class HostRowsContract(StoreContract):
         self.write(lambda txn: txn.hosts.set_tags(first.id, []))
         self.assertEqual(self.current().tags, ())
 
+    def test_annotation(self) -> None:
+        """An operator's remark stays, whatever the agent says, until another one or none replaces it."""
+        first = self.hosts[0]
+        for remark in ("one", "two", None):
+            self.write(lambda txn, remark=remark: txn.hosts.annotate(first.id, remark))  # type: ignore[misc]
+            self.assertEqual(self.admit(admission("a", self.location)).annotation, remark)
+        self.assertEqual([host.annotation for host in self.look(lambda txn: txn.hosts.all())][1:], [None, None])
+
     def test_preregister(self) -> None:
         """The row is there before the agent; a GUID is registered once, and removed hosts count."""
         facts = admission("new", self.location).facts
