@@ -83,7 +83,7 @@ class Orphans:
         """End the jobs of servers that are down, and those that are past their deadline."""
         now, own, steady = self._clock.seconds(), self._membership.own, self._membership.steady
 
-        def find(txn: Transaction) -> tuple[dict[ServerId, Server], list[Job], list[Job]]:
+        def find(txn: Transaction) -> tuple[dict[ServerId, Server], Sequence[Job], Sequence[Job]]:
             servers = txn.servers.all()
             down = {s.id: s for s in servers if steady and not s.alive and s.id != own.id}
             return down, txn.jobs.running(down, _AT_ONCE * len(down)) if down else [], txn.jobs.overdue(now, _AT_ONCE)
