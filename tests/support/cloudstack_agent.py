@@ -239,7 +239,9 @@ class CloudStackAgent(ClientFactory):
         if link is self._link and server != self.server:
             self._link, self._ready_on, self._moves = None, None, True
             link.close()
-            self._position = self.hosts.addresses.index(server)
+            addresses = self.hosts.addresses
+            # It may have got another list meanwhile, and then goes on from the head of that.
+            self._position = addresses.index(server) if server in addresses else -1
             self._connect(server)
 
     def _exit(self, why: str) -> None:
