@@ -11,7 +11,7 @@ DEPLOYMENT := --server 127.0.0.1 --server 127.0.0.2 --server 127.0.0.3 --agents 
 # Histories that make simulate runs.
 SEEDS := 1-200
 
-.PHONY: help run demo test simulate check lint format types layers docs clean
+.PHONY: help run demo test simulate check lint format types layers docs reference clean
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make test    every test"
 	@echo "make simulate  histories of whole clusters under faults, by seed: make simulate SEEDS=1-1000"
 	@echo "make docs    the site of the documentation, into var/docs"
+	@echo "make reference  settings, properties and commands of the API as the program has them, into docs"
 	@echo "make check   ruff, mypy --strict, import-linter, the documentation, and every test"
 	@echo "make clean   remove all that these made: .venv, var and caches"
 
@@ -58,6 +59,9 @@ layers: $(TOOLS)
 docs: $(TOOLS)
 	$(BIN)/sphinx-build -W --keep-going -q -E -b html -d var/doctrees docs var/docs
 	@echo "The site is var/docs/index.html"
+
+reference: $(TOOLS)
+	$(BIN)/python docs/reference.py
 
 clean:
 	rm -rf .venv var build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -31,6 +31,7 @@ class ConfigurationAnswer:
     type: str | None = shown("the type of the configuration value")
     options: str | None = shown("the possible options of the configuration value")
     isdynamic: bool | None = shown("true if the configuration is dynamic")
+    extension: bool | None = shown("true if CloudStack has no such configuration", extension=True)
 
 
 @frozen(kw_only=True, slots=False)  # no slots: it is mixed into arguments that have some
@@ -81,6 +82,7 @@ def _show(setting: Setting, settings: Settings, cluster: Cluster | None) -> Conf
         type=setting.type,
         options=",".join(setting.options) or None,
         isdynamic=True,
+        extension=setting.extension,
     )
 
 

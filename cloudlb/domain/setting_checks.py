@@ -1,9 +1,15 @@
-"""What settings accept: each check returns the text normalized, or raises ValueError and says why it would not do."""
+"""What settings accept: each check returns the text normalized, or raises ValueError and says why it would not do.
+
+It also says in words what it accepts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_network
+
+from attrs import frozen
 
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.host_list import parse_addresses
@@ -15,11 +21,30 @@ MAX_PING_INTERVAL = 86_400
 """A day: an agent that pings less often is as good as not supervised."""
 
 
+@frozen
+class Check:
+    """What a setting accepts."""
+
+    accepts: str
+    """In words, for people."""
+    normalize: Callable[[str], str]
+
+    def __call__(self, text: str) -> str:
+        """Return the text normalized, or raise ValueError."""
+        return self.normalize(text)
+
+
+def _accepting(words: str) -> Callable[[Callable[[str], str]], Check]:
+    return partial(Check, words)
+
+
+@_accepting("addresses, comma-separated")
 def addresses(text: str) -> str:
     """Addresses of servers, comma-separated."""
     return ",".join(parse_addresses(text))
 
 
+@_accepting("one of " + ", ".join(f"`{one.value}`" for one in Algorithm))
 def algorithm(text: str) -> str:
     """A balancing algorithm."""
     name = text.strip().lower()
@@ -32,6 +57,7 @@ MAX_WEIGHT = 1000
 """Of a server; the least is 1."""
 
 
+@_accepting(f"pairs of an address and a whole number from 1 to {MAX_WEIGHT}, comma-separated")
 def weights(text: str) -> str:
     """``10.0.0.1=2,10.0.0.2=1``: addresses of servers and their weights; one that is left out weighs 1."""
     parts = [part.partition("=") for part in filter(None, map(str.strip, text.split(",")))]
@@ -45,7 +71,7 @@ def weights(text: str) -> str:
     return ",".join(f"{address}={weight(value)}" for address, (_, _, value) in zip(found, parts, strict=True))
 
 
-def whole(least: int, most: int = MAX_SECONDS, unit: str = "seconds") -> Callable[[str], str]:
+def whole(least: int, most: int = MAX_SECONDS, unit: str = "seconds") -> Check:
     """A whole number of something."""
 
     def check(text: str) -> str:
@@ -57,10 +83,10 @@ def whole(least: int, most: int = MAX_SECONDS, unit: str = "seconds") -> Callabl
             raise ValueError(f"{stripped[:20]} is not between {least} and {most} {unit}")
         return str(int(stripped))
 
-    return check
+    return Check(f"a whole number of {unit}, from {least}{'' if most == MAX_SECONDS else f' to {most}'}", check)
 
 
-def factor(least: float, most: float) -> Callable[[str], str]:
+def factor(least: float, most: float) -> Check:
     """A number with or without a decimal point."""
 
     def check(text: str) -> str:
@@ -72,9 +98,10 @@ def factor(least: float, most: float) -> Callable[[str], str]:
             raise ValueError(f"{stripped} is not between {least:g} and {most:g}")
         return stripped
 
-    return check
+    return Check(f"a number such as 2.5, from {least:g} to {most:g}", check)
 
 
+@_accepting("pairs of a name and seconds, comma-separated")
 def command_timeouts(text: str) -> str:
     """``CheckHealthCommand=5,CheckOnHostCommand=5``: class names without package, and seconds."""
     seconds = whole(1)
@@ -90,6 +117,7 @@ def command_timeouts(text: str) -> str:
     return ",".join(parts)
 
 
+@_accepting("names, comma-separated, each once")
 def names(text: str) -> str:
     """Names, comma-separated, each once."""
     found = list(filter(None, map(str.strip, text.split(","))))
@@ -101,6 +129,7 @@ def names(text: str) -> str:
     return ",".join(found)
 
 
+@_accepting("IP addresses and networks, comma-separated")
 def networks(text: str) -> str:
     """IP addresses and networks, comma-separated: ``127.0.0.1,10.0.0.0/8,fd00::/8``."""
     found = []
@@ -113,6 +142,7 @@ def networks(text: str) -> str:
     return ",".join(dict.fromkeys(found))
 
 
+@_accepting("true or false")
 def truth(text: str) -> str:
     """True or false, in any case."""
     value = text.strip().lower()

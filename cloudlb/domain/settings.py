@@ -6,7 +6,7 @@ readers on :class:`Settings` turn it into what the code needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -18,6 +18,7 @@ from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.host_list import InvalidHostList
 from cloudlb.domain.models import ClusterId
 from cloudlb.domain.rebalancing import Band
+from cloudlb.domain.setting_checks import Check
 
 
 class InvalidSetting(ValueError):
@@ -39,11 +40,12 @@ class Setting:
     default: str
     description: str
     type: str
-    check: Callable[[str], str] = field(repr=False)
-    """Return the normalized text or raise ValueError."""
+    check: Check = field(repr=False)
     category: str = "Advanced"
     cluster_scope: bool = False
     options: tuple[str, ...] = ()
+    extension: bool = False
+    """Whether CloudStack has no such setting."""
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -107,6 +109,7 @@ SETTINGS: Mapping[str, Setting] = {
             "one that is left out weighs 1. Under the other algorithms weights mean nothing.",
             type="CSV",
             check=checks.weights,
+            extension=True,
         ),
         Setting(
             name=LB_CHECK_INTERVAL,
@@ -130,6 +133,7 @@ SETTINGS: Mapping[str, Setting] = {
             description="Agents by which a server has to be off the average, at least, before agents are moved.",
             type="Number",
             check=checks.whole(1, most=1_000_000, unit="agents"),
+            extension=True,
         ),
         Setting(
             name=LB_BAND_FACTOR,
@@ -137,6 +141,7 @@ SETTINGS: Mapping[str, Setting] = {
             description="Factor by which a server has to be off the average, at least, before agents are moved.",
             type="Decimal",
             check=checks.factor(1, 100),
+            extension=True,
         ),
         Setting(
             name=LB_BAND_SECONDS,
@@ -144,6 +149,7 @@ SETTINGS: Mapping[str, Setting] = {
             description="Seconds for which a server has to be off the average before agents are moved.",
             type="Number",
             check=checks.whole(0, most=86_400),
+            extension=True,
         ),
         Setting(
             name=MOVE_RATE,
@@ -152,6 +158,7 @@ SETTINGS: Mapping[str, Setting] = {
             "even out, and to drain it.",
             type="Number",
             check=checks.whole(1, most=10_000, unit="agents a second"),
+            extension=True,
         ),
         Setting(
             name=MAINTENANCE_TIMEOUT,
@@ -168,6 +175,7 @@ SETTINGS: Mapping[str, Setting] = {
             "others first; 0: none, they find others by themselves.",
             type="Number",
             check=checks.whole(0, most=86_400),
+            extension=True,
         ),
         Setting(
             name=PING_INTERVAL,
@@ -219,6 +227,7 @@ SETTINGS: Mapping[str, Setting] = {
             description="Seconds that each investigator has.",
             type="Number",
             check=checks.whole(1, most=3600),
+            extension=True,
         ),
         Setting(
             name=INVESTIGATION_TIMEOUT,
@@ -226,6 +235,7 @@ SETTINGS: Mapping[str, Setting] = {
             description="Seconds that all investigators of one host have together.",
             type="Number",
             check=checks.whole(1, most=3600),
+            extension=True,
         ),
         Setting(
             name=INVESTIGATE_RETRY_INTERVAL,

@@ -31,6 +31,7 @@ class SettingTests(ApiTestCase):
         )
         self.assertEqual("static,roundrobin,shuffle,rendezvous", algorithm["options"])
         self.assertEqual("global,cluster", settings[INTERVAL]["scope"])
+        self.assertEqual((False, True), (algorithm["extension"], settings["indirect.agent.lb.weights"]["extension"]))
         self.assertTrue(all(item["description"] and item["category"] and item["type"] for item in settings.values()))
 
     def test_filters(self) -> None:
