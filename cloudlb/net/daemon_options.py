@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from twisted.python.usage import Options
+from typing import Any, ClassVar
+
+from twisted.python.usage import Options, UsageError
+
+from cloudlb.net.json_log import json_observer
 
 _TWISTDS_OWN = "twistd.pid"
 
@@ -15,8 +19,25 @@ class DaemonOptions(Options):
     so it is written only where it was asked for.
     """
 
+    optParameters: ClassVar[list[list[object]]] = [
+        ["log-format", None, "text", "text, or json: a line of JSON for each of the log, on the standard output."]
+    ]
+
     def postOptions(self) -> None:
-        """Take the default of --pidfile back."""
-        parent = self.parent
-        if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == _TWISTDS_OWN:
+        """Take the default of --pidfile back, and choose who writes the log.
+
+        Raises:
+            UsageError: there is no such format, or the log is to go where JSON does not.
+        """
+        parent: Any = self.parent
+        if self["log-format"] not in ("text", "json"):
+            raise UsageError(f"--log-format {self['log-format']}: text or json is expected")
+        if parent is None:
+            return
+        if parent.get("nodaemon") and parent.get("pidfile") == _TWISTDS_OWN:
             parent["pidfile"] = ""
+        if self["log-format"] == "json":
+            if not parent.get("nodaemon") or parent.get("syslog") or parent.get("logfile") not in (None, "", "-"):
+                raise UsageError("--log-format json writes to the standard output: with --nodaemon, and no --logfile")
+            # By its name, which twistd looks up later.
+            parent["logger"] = f"{json_observer.__module__}.{json_observer.__qualname__}"
