@@ -45,6 +45,7 @@ from cloudlb.agents.sender import Sender
 from cloudlb.agents.statuses import Statuses
 from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
+from cloudlb.api.host_roll import HostRoll
 from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -302,6 +303,7 @@ class Server(Service):
                 rebalancer=self.rebalancer,
                 membership=self.membership,
                 clock=reactor,
+                host_roll=HostRoll(database),
                 sessions=sessions,
                 attempts=Attempts(reactor),
             ),

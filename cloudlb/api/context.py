@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -13,7 +14,7 @@ from cloudlb.api.attempts import Attempts
 from cloudlb.api.sessions import Sessions
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server
-from cloudlb.domain.ports import Store
+from cloudlb.domain.ports import HostFilter, Store, Transaction
 from cloudlb.domain.resource_state import ResourceEvent
 from cloudlb.domain.server_state import ServerState
 
@@ -72,6 +73,14 @@ class Rebalances(Protocol):
     async def request(self, account_id: int) -> Job: ...
 
 
+class HostPages(Protocol):
+    """Pages of hosts; HostRoll of cloudlb.api."""
+
+    async def page(
+        self, filter_of: Callable[[Transaction], HostFilter | None], offset: int, limit: int
+    ) -> Mapping[str, Any]: ...
+
+
 @frozen(kw_only=True)
 class ApiContext:
     """The server behind the API."""
@@ -86,5 +95,6 @@ class ApiContext:
     rebalancer: Rebalances
     membership: OwnServer
     clock: IReactorTime
+    host_roll: HostPages
     sessions: Sessions
     attempts: Attempts

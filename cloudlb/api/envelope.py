@@ -24,6 +24,13 @@ _BEGINS_A_NAME = re.compile(r"[A-Za-z_]")
 
 
 @frozen
+class Json:
+    """A part of a body that was written before."""
+
+    content: bytes
+
+
+@frozen
 class Written:
     """The body of an HTTP response and its type."""
 
@@ -50,15 +57,22 @@ def write(envelope: str, body: Mapping[str, Any], response: str) -> Written:
         response: the query's parameter of this name; all but "json" is XML, which is CloudStack's default.
     """
     if response.lower() == "json":
-        return Written(orjson.dumps({envelope: body}), "application/json; charset=UTF-8")
+        return Written(orjson.dumps({envelope: body}, default=_fragment), "application/json; charset=UTF-8")
     root = ET.Element(envelope, {"cloud-stack-version": __version__})
     _fill(root, body)
     return Written(ET.tostring(root, encoding="UTF-8", xml_declaration=True), "text/xml; charset=UTF-8")
 
 
+def _fragment(part: object) -> orjson.Fragment:
+    if not isinstance(part, Json):
+        raise TypeError(f"{type(part)} is no JSON")
+    return orjson.Fragment(part.content)
+
+
 def _fill(parent: ET.Element, content: Mapping[str, Any]) -> None:
     for name, value in content.items():
-        for item in value if isinstance(value, list) else [value]:
+        for each in value if isinstance(value, list) else [value]:
+            item = orjson.loads(each.content) if isinstance(each, Json) else each
             element = ET.SubElement(parent, _element_name(name))
             if isinstance(item, Mapping):
                 _fill(element, item)

@@ -8,7 +8,7 @@ from attrs import asdict, frozen
 
 from cloudlb.api.command import Body, Call, Command, ListArguments, listing, page_listing, recent_page
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
-from cloudlb.api.hosts import servers_by_id
+from cloudlb.api.host_answer import servers_by_id
 from cloudlb.api.places import WITHOUT_EFFECT
 from cloudlb.api.schema import Date, Key, Long, date, optional, shown
 from cloudlb.api.times import FORMS, since, until

@@ -10,7 +10,7 @@ from attrs import frozen
 from cloudlb.api.command import SUCCESS, Body, Call, Command, ListArguments, page_listing, recent_page
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
 from cloudlb.api.events import HOST, find_any_host, find_user
-from cloudlb.api.hosts import servers_by_id, show_host
+from cloudlb.api.host_answer import servers_by_id, show_host
 from cloudlb.api.places import WITHOUT_EFFECT
 from cloudlb.api.schema import Date, Key, as_answer, date, optional, shown
 from cloudlb.api.servers import find_server

@@ -11,7 +11,8 @@ from cloudlb.agents.resource_states import CANCEL, CANCEL_DEGRADED, DECLARE_DEGR
 from cloudlb.api.command import Body, Call, Command, started
 from cloudlb.api.context import HostStates
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
-from cloudlb.api.hosts import HostAnswer, find_host, host_body
+from cloudlb.api.host_answer import HostAnswer
+from cloudlb.api.hosts import find_host, host_body
 from cloudlb.api.places import WITHOUT_EFFECT
 from cloudlb.api.schema import Key, optional, required
 from cloudlb.domain.models import HostId, Job

@@ -11,7 +11,7 @@ from attrs import frozen
 from cloudlb.agents.registration import Bundle, NewHost, NoAuthority
 from cloudlb.api.command import Body, Call, Command
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
-from cloudlb.api.hosts import HostAnswer, servers_by_id, show_host
+from cloudlb.api.host_answer import HostAnswer, servers_by_id, show_host
 from cloudlb.api.places import ARCHITECTURES, HYPERVISORS, find_cluster, find_pod, find_zone, new_name, one_of
 from cloudlb.api.schema import Key, as_answer, optional, required, shown
 from cloudlb.domain.addresses import InvalidAddress, normalize_address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from attrs import frozen
 
@@ -48,6 +48,16 @@ class Refused:
     """Why an admission was refused for good."""
 
     reason: str
+
+
+class Stamp(NamedTuple):
+    """Which state of a host's row there is, without the row."""
+
+    id: HostId
+    version: tuple[object, ...]
+    """Another one where anything of the host has changed but when it was heard."""
+    server_id: ServerId | None
+    last_heard: float | None
 
 
 @frozen(kw_only=True)
@@ -235,6 +245,10 @@ class HostRows(Protocol):
 
     def page(self, which: HostFilter, offset: int, limit: int | None) -> tuple[Sequence[Host], int]:
         """Some of the hosts that a filter lets through, ordered by id, and how many these are in all."""
+        ...
+
+    def stamps(self, which: HostFilter, offset: int, limit: int) -> tuple[Sequence[Stamp], int]:
+        """The same, but only which states of these hosts there are."""
         ...
 
     def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:

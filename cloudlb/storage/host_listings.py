@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, bindpar
 
 from cloudlb.domain.disconnects import LEFT_ALONE
 from cloudlb.domain.drains import Whereabouts
-from cloudlb.domain.host_ports import HostFilter, Standing
+from cloudlb.domain.host_ports import HostFilter, Stamp, Standing
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import ClusterId, DirectResource, Host, HostFacts, HostId, ServerId, Session, ZoneId
 from cloudlb.domain.ports import AmbiguousName
@@ -88,6 +88,17 @@ _TO_LOOK_INTO = (
     )
     .order_by(host.c.looked_into, host.c.id)
     .limit(bindparam("most"))
+)
+# A server of the version before writes no time of a change; where one changes by it, another of these does as well.
+_STAMPS = select(
+    host.c.id,
+    host.c.last_heard,
+    host.c.server_id,
+    host.c.changed,
+    host.c.session,
+    host.c.status,
+    host.c.resource_state,
+    host.c.disconnected,
 )
 _WHEREABOUTS = select(host.c.id, host.c.status, host.c.server_id).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
@@ -209,6 +220,13 @@ class HostListings:
         conditions = [host.c.removed.is_(None), *_conditions(which)]
         total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
         return self._several(HOSTS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), {}), total
+
+    def stamps(self, which: HostFilter, offset: int, limit: int) -> tuple[Sequence[Stamp], int]:
+        """A page of stamps."""
+        conditions = [host.c.removed.is_(None), *_conditions(which)]
+        total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
+        rows = self._connection.execute(_STAMPS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit))
+        return [Stamp(HostId(row[0]), tuple(row[2:]), row[2], row[1]) for row in rows], total
 
     def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
         """Where some hosts are."""

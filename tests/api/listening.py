@@ -22,6 +22,7 @@ from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.sender import Sender
 from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
+from cloudlb.api.host_roll import HostRoll
 from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -74,6 +75,7 @@ class ListeningTestCase(TestCase):
             rebalancer=rebalancer,
             membership=membership,
             clock=clock,
+            host_roll=HostRoll(database),
             sessions=Sessions(clock),
             attempts=Attempts(clock),
         )

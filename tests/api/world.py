@@ -31,6 +31,7 @@ from cloudlb.agents.resource_states import ResourceStates
 from cloudlb.agents.sender import Sender
 from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
+from cloudlb.api.host_roll import HostRoll
 from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -148,6 +149,7 @@ class ApiTestCase(SynchronousTestCase):
             rebalancer=self.rebalancer,
             membership=self.membership,
             clock=self.clock,
+            host_roll=HostRoll(database),
             sessions=Sessions(self.clock),
             attempts=Attempts(self.clock),
         )
