@@ -204,7 +204,7 @@ class Server(Service):
         self.resource_states = ResourceStates(database, self.bus, self.settings, self.directory, reactor)
         self.maintenance = Maintenance(database, self.bus, self.settings, self.directory, self.sender, reactor)
         self.hooks.add(self.maintenance)
-        self.command_jobs = CommandJobs(database, self.bus, self.directory, self.sender, reactor)
+        self.command_jobs = CommandJobs(database, self.bus, self.directory, self.sender, self.membership, reactor)
         self.reconciliation = Reconciliation(
             database, self.bus, self.directory, self.sender, self.command_jobs, reactor
         )

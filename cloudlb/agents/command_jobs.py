@@ -2,15 +2,17 @@
 
 A job is in the database before anything of it is on a wire. Its row names the server that is to carry it out, and only
 that one does, once: it hears of the job by the bus, reads the row, and sends the command if the row still runs and
-still names it. A host that has moved in between takes its job with it (``JobRows.assign``), a few times at most.
+still names it. A host that has moved in between takes its job with it (``JobRows.assign``), and one that is on its way
+is waited for, a number of times at most.
 
-A server that dies leaves its jobs running; see :mod:`cloudlb.cluster.orphans` for who ends them.
+A server that dies leaves its jobs running; see :mod:`cloudlb.cluster.orphans` for who ends them. One that lives, but
+may have been taken for dead since it read a row, reads it again: others may have said that the command was never sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from attrs import frozen
@@ -38,6 +40,7 @@ from cloudlb.agents.errors import CommandCancelled, CommandError
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.outcomes import Outcome, answered, failed, not_carried_out, unavailable, unknown
 from cloudlb.agents.sender import Sender
+from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import AmbiguousName, Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
@@ -49,17 +52,26 @@ T = TypeVar("T")
 
 MARGIN = 15.0
 """Seconds between the time-out of a command and the deadline of its job, for the ways through bus and database."""
-MAX_MOVES = 5
+MAX_LOOKS = 30
 """How often a job looks for its host where it is not, before it gives up."""
 RETRY_INTERVAL = 1.0
 """Seconds before a host that has just left, or a database that is away, is tried again."""
 MAX_WAITING_BYTES = 32 * 2**20
 """Of the commands that a server was asked to send and that are not in the database yet, as JSON."""
 
+_ON_ITS_WAY = frozenset({HostStatus.CONNECTING, HostStatus.REBALANCING})
 _BATCH = 200
 """Most jobs of one transaction: some tens of milliseconds of the writer's time."""
 _AT_ONCE = 25
 """Most jobs that are read with their arguments at a time: 64 KiB each, and as objects several times that."""
+
+
+class Standing(Protocol):
+    """What the other servers may think of this one."""
+
+    def undoubted_since(self, moment: float) -> bool:
+        """Whether they cannot have called it Down at any time since a moment."""
+        ...
 
 
 @frozen
@@ -82,9 +94,11 @@ class CommandJobs:
         bus: Bus,
         directory: Directory,
         sender: Sender,
+        standing: Standing,
         clock: IReactorTime,
     ) -> None:
         self._store = store
+        self._standing = standing
         self._directory = directory
         self._sender = sender
         self._clock = clock
@@ -160,7 +174,7 @@ class CommandJobs:
         return await self._store.run(work)
 
     async def _follow(self, strays: list[_Stray]) -> Sequence[bool]:
-        """Send jobs after their hosts; True for those whose hosts should be here."""
+        """Send jobs after their hosts; True for those whose hosts should be here, or soon are somewhere."""
         now, own = self._clock.seconds(), self.server_id
 
         def work(txn: Transaction) -> list[bool]:
@@ -169,13 +183,14 @@ class CommandJobs:
             for stray in strays:
                 host = txn.hosts.get(stray.host_id) if stray.host_id is not None else None
                 holder = holder_of(host, alive)
-                lost = holder is None or stray.moves >= MAX_MOVES
+                waits = holder == own or (host is not None and host.removed is None and host.status in _ON_ITS_WAY)
+                lost = (holder is None and not waits) or stray.moves >= MAX_LOOKS
                 if lost:
                     name = f"host {host.facts.name}" if host is not None else "the host"
                     unavailable(f"{name} has no agent connected").write(txn, stray.uuid, now)
                 elif holder is not None and holder != own and txn.jobs.assign(stray.uuid, own, holder):
                     routes[holder, stray.moves + 1].append(stray.uuid)
-                here.append(holder == own and not lost)
+                here.append(waits and not lost)
             publish(txn, routes, now)
             return here
 
@@ -204,7 +219,7 @@ class CommandJobs:
             self._held.difference_update(left)
 
     async def _take_some(self, uuids: Sequence[str], moves: int) -> None:
-        jobs = await self._insist(lambda: self._store.read(lambda txn: [txn.jobs.get(uuid) for uuid in uuids]))
+        jobs = await self._read(uuids)
         for uuid, job in zip(uuids, jobs, strict=True):
             if job is None or job.status is not JobStatus.RUNNING or job.server_id != self.server_id:
                 self._held.discard(uuid)
@@ -212,6 +227,15 @@ class CommandJobs:
                 self._spawn(self._finish(uuid, self._sent(job)))
             else:
                 self._spawn(self._follow_up(_Stray(uuid, job.host_id, moves)))
+
+    async def _read(self, uuids: Sequence[str]) -> Sequence[Job | None]:
+        """The rows of jobs, as they still are unless this server changes them itself."""
+        while True:
+            asked = self._clock.seconds()
+            jobs = await self._insist(lambda: self._store.read(lambda txn: [txn.jobs.get(uuid) for uuid in uuids]))
+            if self._standing.undoubted_since(asked):
+                return jobs
+            await self._sleep()
 
     async def _follow_up(self, stray: _Stray) -> None:
         """Send a job after its host, or wait here for the host; meanwhile nothing else of the job is kept."""
@@ -234,8 +258,9 @@ class CommandJobs:
             self._held.discard(uuid)
 
     def _is_here(self, host_id: HostId | None) -> bool:
+        # Otherwise the sender would look for it, and might find it when the row of the job has another end.
         attache = self._directory.get(host_id) if host_id is not None else None
-        return attache is not None and attache.owns_host
+        return attache is not None and attache.owns_host and attache.host.status is HostStatus.UP
 
     def _sent(self, job: Job) -> Deferred[Outcome]:
         """Send a job's command; fires with the end of the job, and holds nothing of the command."""

@@ -39,7 +39,7 @@ from cloudlb.wire import Answer, BodyError, Command, CommandInfo, Opaque, fields
 TOPIC = "commands.reported"
 """Answers that came with a ping, for whoever waits: {"host_id", "answers": {id: [class, JSON of its fields]}}."""
 IN_TRANSIT = 5.0
-"""Seconds after a server was alive for the last time in which an agent may still read what it had sent."""
+"""Seconds after a server sent something for the last time in which an agent may still read it."""
 MAX_SETTLED = 10_000
 """Ids of which a server remembers that they may be forgotten; one that it does not is looked up once more."""
 MAX_ID = 64
@@ -175,7 +175,7 @@ class Reconciliation:
     def denies(self, host_id: HostId, command_id: str, died: float) -> bool:
         """Whether a host's agent has told of all it has got since a server died, and not of this command from there.
 
-        Such a command never reached the host, and never will.
+        Such a command never reached the host, and never will, if that server has sent nothing after ``died``.
         """
         attache = self._attache(host_id)
         if attache is None or not attache.journals:

@@ -50,6 +50,7 @@ class Membership:
         self._last_beat = 0.0
         self._last_written = 0.0
         self._steady_since = float("-inf")
+        self._cut_off_until = float("-inf")
         self._gave_time = False
         self._outage = False
         self._state = ServerState.UP
@@ -100,6 +101,10 @@ class Membership:
     def cut_off(self) -> bool:
         """Whether this server has not written a heartbeat for so long that the others may call it Down."""
         return self._clock.seconds() - self._last_written > self._threshold
+
+    def undoubted_since(self, moment: float) -> bool:
+        """Whether the others cannot have called this server Down at any time since a moment of its own clock."""
+        return not self.cut_off and self._cut_off_until <= moment
 
     @property
     def database_away(self) -> bool:
@@ -302,6 +307,8 @@ class Membership:
         now = self._clock.seconds()
         if self._last_written and now - self._last_written > self._threshold / 2:
             self._steady_since = now
+        if self._last_written and now - self._last_written > self._threshold:
+            self._cut_off_until = now
         self._last_written, self._last_beat = begun, now
         self._threshold = settings.heartbeat_threshold
 

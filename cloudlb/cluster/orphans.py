@@ -12,13 +12,14 @@ Every server looks after all orphans, since a job ends once, whoever ends it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.agents.command_jobs import CommandJobs
-from cloudlb.agents.command_orders import COMMAND
+from cloudlb.agents.command_orders import COMMAND, alive_servers
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.outcomes import Outcome, not_carried_out, unknown
 from cloudlb.agents.reconciliation import Reconciliation
@@ -43,7 +44,7 @@ class _Orphan:
 
     job: Job
     died: float
-    """When the server was alive for the last time."""
+    """When the server can have sent something for the last time."""
     why: str
 
 
@@ -83,16 +84,18 @@ class Orphans:
         """End the jobs of servers that are down, and those that are past their deadline."""
         now, own, steady = self._clock.seconds(), self._membership.own, self._membership.steady
 
-        def find(txn: Transaction) -> tuple[dict[ServerId, Server], Sequence[Job], Sequence[Job]]:
-            servers = txn.servers.all()
+        def find(txn: Transaction) -> tuple[dict[ServerId, Server], float, Sequence[Job], Sequence[Job]]:
+            servers, threshold = txn.servers.all(), txn.settings.load().heartbeat_threshold
             down = {s.id: s for s in servers if steady and not s.alive and s.id != own.id}
-            return down, txn.jobs.running(down, _AT_ONCE * len(down)) if down else [], txn.jobs.overdue(now, _AT_ONCE)
+            running = txn.jobs.running(down, _AT_ONCE * len(down)) if down else []
+            return down, threshold, running, txn.jobs.overdue(now, _AT_ONCE)
 
-        down, running, overdue = await self._store.read(find)
+        down, threshold, running, overdue = await self._store.read(find)
         late = unknown("its server did not end it in time")
         ends = {job.uuid: late for job in overdue if not self._jobs.holds(job.uuid)}
         now = self._clock.seconds()
-        await self._end(ends | self._ends([_of_other(job, down[job.server_id], now) for job in running]))
+        orphans = self._ends([_of_other(job, down[job.server_id], threshold, now) for job in running])
+        await self._end(ends | orphans, {job.uuid: job.server_id for job in running if job.uuid in orphans})
 
     async def look_at_own(self) -> None:
         """End jobs that this server took before it started, and those that it never heard of."""
@@ -116,20 +119,26 @@ class Orphans:
                 ends[job.uuid] = unknown(orphan.why)
         return ends
 
-    async def _end(self, ends: Mapping[str, Outcome]) -> None:
+    async def _end(self, ends: Mapping[str, Outcome], servers: Mapping[str, ServerId] = MappingProxyType({})) -> None:
+        """Write ends; those of jobs of ``servers`` only if these are still gone."""
         if not ends:
             return
         now = self._clock.seconds()
-        ended = await self._store.run(
-            lambda txn: [uuid for uuid, outcome in ends.items() if outcome.write(txn, uuid, now)]
-        )
-        self.log.info("ended {count} jobs of servers that are gone", count=len(ended))
+
+        def work(txn: Transaction) -> int:
+            for server_id in sorted(set(servers.values())):
+                txn.servers.hold(server_id)
+            alive = alive_servers(txn)
+            return sum(outcome.write(txn, id_, now) for id_, outcome in ends.items() if servers.get(id_) not in alive)
+
+        self.log.info("ended {count} jobs of servers that are gone", count=await self._store.run(work))
 
 
-def _of_other(job: Job, server: Server, now: float) -> _Orphan:
+def _of_other(job: Job, server: Server, threshold: float, now: float) -> _Orphan:
     # By this server's clock, which what it hears from agents is stamped with.
     heartbeat = now - server.age
-    died = heartbeat if server.stopped is None else heartbeat + (server.stopped - server.heartbeat)
+    # One that lives after all sends nothing from when others may have taken it for dead.
+    died = heartbeat + (threshold if server.stopped is None else server.stopped - server.heartbeat)
     return _Orphan(job, died, f"server {server.name} died")
 
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from cloudlb.agents.command_orders import TOPIC
 from cloudlb.domain.models import JobStatus
 from cloudlb.domain.ports import StoreUnavailable
-from cloudlb.wire import CheckHealthCommand, MaintainCommand
+from cloudlb.wire import CheckHealthCommand, Flag, MaintainCommand, ReadyAnswer
 from tests.agents.job_case import JobCase
 
 
@@ -44,6 +44,21 @@ class MoveTests(JobCase):
         self.advance(2)
         ((header, _),) = self.sent()
         self.answer(header.sequence)
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
+
+    def test_on_its_way(self) -> None:
+        """A host that is not Up yet is waited for."""
+        job = self.start(self.order())
+        self.link.lose()
+        self.holder.advance(0.3)
+        link = self.holder.startup(1, None, ms_host_list="127.0.0.1,127.0.0.2@static")
+        ready, _ = link.take()[-1]
+        self.advance(10)
+        self.assertEqual([], [command for _, command in link.take() if isinstance(command, CheckHealthCommand)])
+        link.receive([ReadyAnswer()], sequence=ready.sequence, flags=Flag(0))
+        self.advance(2)
+        ((header, _),) = self.sent(link)
+        self.answer(header.sequence, link=link)
         self.assertEqual(JobStatus.SUCCEEDED, self.job(job).status)
 
     def test_delivered_twice(self) -> None:

@@ -60,7 +60,7 @@ class ListeningTestCase(TestCase):
         )
         resource_states = ResourceStates(database, bus, settings, directory, clock)
         sender = Sender(directory, settings, Hooks(), clock, Meters())
-        command_jobs = CommandJobs(database, bus, directory, sender, clock)
+        command_jobs = CommandJobs(database, bus, directory, sender, membership, clock)
         operations.server_id = resource_states.server_id = command_jobs.server_id = membership.own.id
         rebalancer = Rebalancer(database, bus, settings, membership, clock, uuid4)
         self.addCleanup(rebalancer.stop)

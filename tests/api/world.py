@@ -136,7 +136,7 @@ class ApiTestCase(SynchronousTestCase):
         )
         resource_states = ResourceStates(database, bus, settings, directory, self.clock)
         sender = Sender(directory, settings, Hooks(), self.clock, Meters())
-        command_jobs = CommandJobs(database, bus, directory, sender, self.clock)
+        command_jobs = CommandJobs(database, bus, directory, sender, self.membership, self.clock)
         self.rebalancer = Rebalancer(database, bus, settings, self.membership, self.clock, uuid4)
         self.context = ApiContext(
             store=database,

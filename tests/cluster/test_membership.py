@@ -173,13 +173,19 @@ class MembershipTests(SynchronousTestCase):
         membership = self.first.server.membership
         run = self.first.database.run
         self.first.database.run = lambda work: fail(StoreUnavailable("gone"))  # type: ignore[method-assign]
+        begun = self.first.reactor.seconds()
         self.first.advance(7)
         self.assertFalse(membership.cut_off)
+        self.assertTrue(membership.undoubted_since(begun))
         self.first.advance(2)
         self.assertTrue(membership.cut_off)
+        self.assertFalse(membership.undoubted_since(self.first.reactor.seconds()))
         self.first.database.run = run  # type: ignore[method-assign]
+        meanwhile = self.first.reactor.seconds()
         self.first.advance(1.6)
         self.assertFalse(membership.cut_off)
+        self.assertFalse(membership.undoubted_since(meanwhile))
+        self.assertTrue(membership.undoubted_since(self.first.reactor.seconds()))
         self.second.stop()
 
     def test_a_server_that_was_removed_while_it_hung(self) -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet.defer import Deferred
+
 from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import Transaction
 from cloudlb.wire import CommandInfo, MaintainCommand, PingRoutingCommand
@@ -62,6 +69,30 @@ class OrphanTests(JobCase):
         self.ping(self.up(self.asked))
         self.asked.advance(6)
         self.assert_failed(job, "not carried out", 534)
+
+    def test_journalled_and_perhaps_on_its_way(self) -> None:
+        """Nobody says that it did not arrive while a server that was only slow may have sent it."""
+        job = self.start(self.order(MaintainCommand()))
+        self.asked.advance(11)
+        self.ping(self.up(self.asked))
+        self.asked.advance(15)
+        self.assertEqual(JobStatus.RUNNING, self.job(job).status)
+
+    def test_back_again(self) -> None:
+        """A server that turns out to live when the end is written keeps its jobs."""
+        job = self.carried(self.start(self.order()))
+        database, late = self.asked.database, list[float]()
+
+        def after_heartbeat(work: Callable[[Transaction], Any]) -> Deferred[Any]:
+            late.append(self.asked.reactor.seconds() - self.holder.reactor.seconds())
+            self.holder.advance(late[-1])
+            return database.run(work)
+
+        store = SimpleNamespace(read=database.read, run=after_heartbeat)
+        with patch.object(self.asked.server.orphans, "_store", store):
+            self.kill()
+        self.assertEqual(1, len(late))
+        self.assertEqual(JobStatus.RUNNING, self.job(job).status)
 
     def test_journalled_without_a_journal(self) -> None:
         """An agent of CloudStack's will never tell."""
