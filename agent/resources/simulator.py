@@ -14,7 +14,7 @@
                                  a host counts as not alive.
 ``simulator.record``             A file to which each command that is carried out adds a line, when it begins: its
                                  class name and its id (``cloudlb.id``), else the sender's logging context
-                                 (``logcontextid``), else ``-``.
+                                 (``logid``), else ``-``.
 ================================ ===================================================================================
 
 PingTestCommand sends real ICMP echo requests from the machine that the simulator runs on.

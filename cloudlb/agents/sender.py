@@ -12,7 +12,7 @@ from math import ceil
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -39,8 +39,10 @@ from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.permissions import refusal
 from cloudlb.metrics.meters import Meters
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
     COMMAND_ID,
+    LOGGING_CONTEXT,
     STOPPED_BY_PREVIOUS_FAILURE,
     Answer,
     Command,
@@ -58,6 +60,8 @@ Receive = Callable[[int, Outcome], object]
 
 MAX_TIMEOUT = 7 * 86400
 """Seconds that any command may take, whoever says so: a waiter that waits for ever is a leak."""
+LOGID_LENGTH = 8
+"""Characters of a logid, as CloudStack's."""
 _RESULTS: Mapping[type[CommandError], str] = {
     AgentBusy: "busy",
     LinkLost: "lost",
@@ -93,6 +97,21 @@ class Router(Protocol):
         ...
 
 
+@define
+class _Record:
+    """What is kept of a request for the log, since its commands may be large and the wait long."""
+
+    began: float
+    host: str
+    commands: int
+    """How many."""
+    sent: str = ""
+    """Their names; empty: they were not sent."""
+    logid: str = ""
+    changes: bool = False
+    """Whether any of them changes something."""
+
+
 class Sender:
     """Sends commands to hosts, on whichever server their agents are."""
 
@@ -114,6 +133,7 @@ class Sender:
         self._new_uuid = new_uuid
         self._clock = clock
         self._late = LateAnswers(clock)
+        self._queries = SparseLog(clock, self.log)
         self.router: Router | None = None
         """Takes what is for hosts that are not here; None: it fails at once."""
 
@@ -142,21 +162,31 @@ class Sender:
         """
         if not commands:
             return succeed([])
-        began = self._clock.seconds()
-        sent = self._send(host_id, commands, timeout, stop_on_error=stop_on_error, in_sequence=in_sequence)
-        return sent.addBoth(self._count, len(commands), began)
+        record = _Record(self._clock.seconds(), f"host {host_id}", len(commands))
+        sent = self._send(host_id, commands, record, timeout, stop_on_error=stop_on_error, in_sequence=in_sequence)
+        return sent.addBoth(self._ended, record)
 
     def _send(
-        self, host_id: HostId, commands: Commands, timeout: float | None, *, stop_on_error: bool, in_sequence: bool
+        self,
+        host_id: HostId,
+        commands: Commands,
+        record: _Record,
+        timeout: float | None,
+        *,
+        stop_on_error: bool,
+        in_sequence: bool,
     ) -> Deferred[Answers]:
         try:
             attache = self._attache(host_id, commands, in_sequence=in_sequence)
         except AgentUnavailable as error:
             return fail(error)
         seconds = self.seconds(commands, timeout)
-        outgoing = [self._prepared(command, max(1, ceil(seconds))) for command in commands]
+        logid = str(self._new_uuid())[:LOGID_LENGTH]
+        outgoing = [self._prepared(command, max(1, ceil(seconds)), logid) for command in commands]
         flags = (Flag.STOP_ON_ERROR if stop_on_error else Flag(0)) | (Flag.IN_SEQUENCE if in_sequence else Flag(0))
-        name = f"host {host_id if attache is None else attache.host.facts.name}"
+        if attache is not None:
+            record.host = f"host {attache.host.facts.name}"
+        name = record.host
         try:
             sent = self._sent(attache, host_id, outgoing, seconds, flags)
         except (KeyError, TypeError) as error:
@@ -166,6 +196,8 @@ class Sender:
             return sent
         self._hooks.tell(lambda hook: hook.commands_seen(host_id, outgoing))
         ids = [id_ for command in outgoing if (id_ := command_id(command)) is not None]
+        record.sent = ", ".join(simple_name(wire_name(command)) for command in outgoing)
+        record.logid, record.changes = str(context_of(outgoing[0]).get(LOGGING_CONTEXT)), bool(ids)
         # Of a host elsewhere its server says whether it keeps a journal, should it come to that.
         if (attache is None or attache.journals) and len(ids) == len(outgoing):
             sent = self._late.follow(host_id, ids, sent, name=name, timeout=seconds, stop_on_error=stop_on_error)
@@ -281,23 +313,38 @@ class Sender:
 
         return sent.addErrback(follow)
 
-    def _prepared(self, command: Command | Opaque, wait: int) -> Command | Opaque:
-        """The command as it goes out: with the time that it has, and an id if it is journalled."""
-        context = context_of(command)
+    def _prepared(self, command: Command | Opaque, wait: int, logid: str) -> Command | Opaque:
+        """The command as it goes out: with the time that it has, a logid, and an id if it is journalled."""
+        context = {LOGGING_CONTEXT: logid, **context_of(command)}
         if is_journalled(wire_name(command)) and COMMAND_ID not in context:
             context = {**context, COMMAND_ID: str(self._new_uuid())}
         if isinstance(command, Opaque):
-            return Opaque(command.wire_name, {**command.fields, "wait": wait, "contextMap": dict(context)})
+            return Opaque(command.wire_name, {**command.fields, "wait": wait, "contextMap": context})
         return evolve(command, wait=wait, context_map=context)
 
-    def _count(self, outcome: Answers | Failure, commands: int, began: float) -> Answers | Failure:
+    def _ended(self, outcome: Answers | Failure, record: _Record) -> Answers | Failure:
+        """Count a request, and say in the log how it ended if that is anybody's concern."""
         if isinstance(outcome, Failure):
-            self._meters.commands.labels(_result(outcome.value)).inc(commands)
+            result = _result(outcome.value)
+            self._meters.commands.labels(result).inc(record.commands)
         else:
             failed = sum(map(has_failed, outcome))
+            result = "failed" if failed else "answered"
             self._meters.commands.labels("failed").inc(failed)
-            self._meters.commands.labels("answered").inc(commands - failed)
-        self._meters.command_times.observe(self._clock.seconds() - began)
+            self._meters.commands.labels("answered").inc(record.commands - failed)
+        seconds = self._clock.seconds() - record.began
+        self._meters.command_times.observe(seconds)
+        if record.sent and (record.changes or result != "answered"):
+            # Queries may fail by the thousand, as where a host is busy.
+            log = self.log.info if record.changes else self._queries.info
+            log(
+                "{commands} for {host}: {result} after {seconds:.3f} s (logid:{logid})",
+                commands=record.sent,
+                host=record.host,
+                result=result,
+                seconds=seconds,
+                logid=record.logid,
+            )
         return outcome
 
     def _answered(self, host_id: HostId, answers: Answers) -> Answers:

@@ -25,6 +25,7 @@ from cloudlb.resource.interface import Answer, Command, Opaque, ServerResource
 from cloudlb.resource.journal import Journal
 from cloudlb.wire import (
     COMMAND_ID,
+    LOGGING_CONTEXT,
     STOPPED_BY_PREVIOUS_FAILURE,
     CancelCommand,
     context_of,
@@ -39,6 +40,8 @@ MAX_WAITING = 1000
 """Requests that may wait for a worker. A server that sends more gets failed answers at once."""
 MAX_WAIT = 2**31 - 1
 """Seconds; a command that names more has this time."""
+MAX_LOGID = 50
+"""Characters of a server's logid that reach the log."""
 
 T = TypeVar("T")
 Contents = Sequence[Command | Answer | Opaque]
@@ -196,7 +199,16 @@ class Dispatch:
                 return Answer(result=False, details=f"{_name(content)} is under way, and is not waited for any more")
         # On a thread it has no time-out: what is answered then would not be what has become of it.
         wait = _wait(content) if self._in_thread is None else 0
-        return await self._journal.end(id_, await self._perform(request, content, wait))
+        began = self._clock.seconds()
+        answer = await self._perform(request, content, wait)
+        self._log.info(
+            "{name} {result} after {seconds:.3f} s (logid:{logid})",
+            name=_name(content),
+            result="is done" if answer.result else "has failed",
+            seconds=self._clock.seconds() - began,
+            logid=_logid(content),
+        )
+        return await self._journal.end(id_, answer)
 
     async def _perform(self, request: _Request, command: Command | Opaque, wait: int) -> Answer:
         """Carry out one command; never fails."""
@@ -210,7 +222,13 @@ class Dispatch:
         except BaseException as error:  # noqa: BLE001 - whatever a resource raises, the server gets an answer
             if request.cancelled is not None and isinstance(error, CancelledError):
                 return Answer(result=False, details=f"{name} was cancelled: {request.cancelled}")
-            self._failures.info("{name} failed: {error} ({place})", name=name, error=_said(error), place=_place(error))
+            self._failures.info(
+                "{name} failed: {error} ({place}) (logid:{logid})",
+                name=name,
+                error=_said(error),
+                place=_place(error),
+                logid=_logid(command),
+            )
             return Answer(result=False, details=_said(error))
         if answer is None:
             return unsupported(command)
@@ -296,6 +314,11 @@ def _wait(content: Command | Answer | Opaque) -> int:
 def _id(content: Command | Answer | Opaque) -> str | None:
     id_ = context_of(content).get(COMMAND_ID)
     return id_ if isinstance(id_, str) else None
+
+
+def _logid(content: Command | Opaque) -> str:
+    """What the server's log calls the command by; whatever it sent there."""
+    return ascii(context_of(content).get(LOGGING_CONTEXT, "-")).strip("'")[:MAX_LOGID]
 
 
 def _name(content: Command | Answer | Opaque) -> str:

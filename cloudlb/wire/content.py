@@ -35,8 +35,9 @@ __all__ = [
 COMMAND_ID = "cloudlb.id"
 """The key of a context map under which a command that changes something has its id. An agent of ours carries out an id
 once, keeps its answer, and answers the same id again with that."""
-LOGGING_CONTEXT = "logcontextid"
-"""CloudStack's key in the context map for what joins the log lines of one call."""
+LOGGING_CONTEXT = "logid"
+"""CloudStack's key in the context map for what joins the log lines of one call [AgentManagerImpl.tagCommand]; its logs
+show it as ``(logid:...)``."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The empty mapping that all values share as a default."""
@@ -55,7 +56,7 @@ class Content(Fields):
     """One element of a packet's body [Command]."""
 
     context_map: Mapping[str, str] = NOTHING
-    """The sender's logging context, such as ``logcontextid``."""
+    """The sender's logging context, such as ``logid``."""
     wait: int = 0
     """Seconds that the sender waits for the answer; 0: its default."""
     bypass_host_maintenance: bool = False

@@ -124,7 +124,7 @@ class SimulatorTests(SynchronousTestCase):
         identified = MaintainCommand(context_map={COMMAND_ID: "one"})
         opaque = Opaque("com.x.StartCommand", {"contextMap": {COMMAND_ID: "two"}})
         properties = {"simulator.record": str(file), "simulator.fault": "MaintainCommand:fail"}
-        query = CheckHealthCommand(context_map={"logcontextid": "three"})
+        query = CheckHealthCommand(context_map={"logid": "three"})
         self.successResultOf(
             self.ask(properties, identified, opaque, query, CheckHealthCommand(), Opaque("com.x.Odd", {}))
         )

@@ -58,8 +58,8 @@ class SendTests(JobCase):
         self.advance()
         maintain, start, check = (command for _, command in self.sent())
         self.assertEqual(jobs[0].uuid, maintain.context_map[COMMAND_ID])
-        self.assertEqual({"a": "b", COMMAND_ID: jobs[1].uuid, "logcontextid": jobs[1].uuid}, start.fields["contextMap"])
-        self.assertEqual({"logcontextid": jobs[2].uuid}, check.context_map)
+        self.assertEqual({"a": "b", COMMAND_ID: jobs[1].uuid, "logid": jobs[1].uuid}, start.fields["contextMap"])
+        self.assertEqual({"logid": jobs[2].uuid}, check.context_map)
 
     def test_event(self) -> None:
         """Who sent what is on record, the fields are not."""

@@ -142,17 +142,23 @@ class SenderTests(SynchronousTestCase):
     def test_ids(self) -> None:
         """Commands that change something have one each; the caller's own stays, and so does the rest of the context."""
         connection = self.fixture.connect()
-        own = MaintainCommand(context_map={COMMAND_ID: "mine", "logcontextid": "42"})
+        own = MaintainCommand(context_map={COMMAND_ID: "mine", "logid": "42"})
         self.sender.send(
             HOST, [CheckHealthCommand(), MaintainCommand(), own, Opaque(START, {"contextMap": {"a": "b"}})]
         )
         [(_, [check, maintain, same, start])] = connection.requests()
+        assert isinstance(maintain, Command)
         assert isinstance(check, Command)
         assert isinstance(start, Opaque)
         self.assertNotIn(COMMAND_ID, check.context_map)
         UUID(id_of(maintain))
-        self.assertEqual(same, MaintainCommand(context_map={COMMAND_ID: "mine", "logcontextid": "42"}, wait=1800))
-        self.assertEqual({**start.fields["contextMap"], COMMAND_ID: "?"}, {"a": "b", COMMAND_ID: "?"})
+        self.assertRegex(check.context_map["logid"], "^[0-9a-f]{8}$")
+        self.assertEqual(check.context_map["logid"], maintain.context_map["logid"])
+        self.assertEqual(same, MaintainCommand(context_map={COMMAND_ID: "mine", "logid": "42"}, wait=1800))
+        self.assertEqual(
+            {**start.fields["contextMap"], COMMAND_ID: "?"},
+            {"a": "b", COMMAND_ID: "?", "logid": check.context_map["logid"]},
+        )
         self.assertNotEqual(start.fields["contextMap"][COMMAND_ID], id_of(maintain))
 
     def test_hooks(self) -> None:

@@ -68,7 +68,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_repeated(self) -> None:
         """A known id gets the answer that is kept, of the same class, in this process and in later ones."""
-        answer = CheckHealthAnswer(result=False, details="no", context_map={"logcontextid": "1"})
+        answer = CheckHealthAnswer(result=False, details="no", context_map={"logid": "1"})
         self.assertIs(self.carried_out("a", answer), answer)
         self.assertEqual(self.begin("a"), answer)
         self.restart()

@@ -67,7 +67,7 @@ class MoveCase(WorldCase):
 
     def send(self, world: World, name: str, context: str, *, timeout: float = 30) -> Deferred[Answers]:
         """Send a command from the server that has a host."""
-        command = CheckHealthCommand(context_map={"logcontextid": context})
+        command = CheckHealthCommand(context_map={"logid": context})
         return self.owner(world, name).service.sender.send(self.host(world, name).id, [command], timeout=timeout)
 
     def steps(self, world: World, name: str) -> list[str]:

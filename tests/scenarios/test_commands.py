@@ -23,6 +23,7 @@ from cloudlb.wire import CheckHealthCommand, Command, MaintainCommand, Opaque
 from tests.scenarios.case import WorldCase
 from tests.scenarios.histories import WorldHistory, run_histories
 from tests.support.agent_process import AgentProcess
+from tests.support.marks import is_mark
 from tests.support.server_process import ServerProcess
 from tests.support.world import World
 
@@ -32,7 +33,7 @@ PING = 6
 TIMEOUT = 20
 ENDED = 240.0
 """Seconds after the faults in which the last job has ended: its deadline, and somebody's look at it, with margins."""
-MARK = "logcontextid"
+MARK = "logid"
 """The key of the context map by which the simulator records what has no id."""
 NEVER_SENT = ("unavailable", "busy", "not carried out")
 
@@ -227,7 +228,7 @@ class History(WorldHistory):
         if not self.record.exists():
             return []
         marks = (line.split()[1] for line in self.record.read_text(encoding="utf-8").splitlines())
-        return [mark for mark in marks if mark != "-"]
+        return [mark for mark in marks if is_mark(mark)]
 
     def jobs(self) -> list[JobRow]:
         """Every job."""

@@ -23,6 +23,7 @@ from cloudlb.wire import CheckHealthCommand
 from tests.scenarios.histories import WorldHistory, run_histories
 from tests.scenarios.moving import ALGORITHM, PING, A, B, C
 from tests.support.cloudstack_agent import CloudStackAgent
+from tests.support.marks import is_mark
 from tests.support.world import World
 
 SERVERS = (A, B, C)
@@ -91,7 +92,7 @@ class Moved(WorldHistory):
         chosen = self.world.servers[server]
         if chosen.running:
             mark = f"{len(self.sent)}"
-            command = CheckHealthCommand(context_map={"logcontextid": mark})
+            command = CheckHealthCommand(context_map={"logid": mark})
             sent = chosen.service.sender.send(self.host(name).id, [command], timeout=TIMEOUT)
             self.sent[mark] = sent.addErrback(lambda failure: failure.trap(CommandError))
 
@@ -129,8 +130,8 @@ class Moved(WorldHistory):
         done = Counter(mark for agent in self.theirs for mark in agent.carried_out)
         for agent in self.world.agents.values():
             commands = [command for command in agent.received if isinstance(command, CheckHealthCommand)]
-            done.update(str(command.context_map["logcontextid"]) for command in commands)
-        twice = [mark for mark, count in done.items() if count > 1 and mark != "-"]
+            done.update(str(command.context_map["logid"]) for command in commands)
+        twice = [mark for mark, count in done.items() if count > 1 and is_mark(mark)]
         assert twice == [], twice
 
     @invariant()

@@ -352,7 +352,7 @@ class TrafficTests(MoveCase):
             for step in range(int(seconds * 5)):
                 for server in world.servers.values():
                     context = f"{target} {step} {server.address}"
-                    command = CheckHealthCommand(context_map={"logcontextid": context})
+                    command = CheckHealthCommand(context_map={"logid": context})
                     sent[context] = server.service.sender.send(host_id, [command], timeout=60)
                 world.advance(0.2)
             self.assertEqual((self.end(moved), self.owner(world, name).address), (MoveEnd.MOVED, target))
@@ -370,7 +370,7 @@ class TrafficTests(MoveCase):
             world.settle()
         agent.received.clear()
         sent = self.flow(world, agent.name, B, C, A, seconds=3)
-        done = [str(command.context_map["logcontextid"]) for command in agent.take(CheckHealthCommand)]
+        done = [str(command.context_map["logid"]) for command in agent.take(CheckHealthCommand)]
         self.assertEqual(sorted(done), sorted(sent))
         self.assertEqual(self.steps(world, agent.name), [])
         self.assert_unnoticed(world, agent.name)

@@ -17,6 +17,7 @@ from cloudlb.domain.ports import KeyTaken, NotFound, StoreUnavailable
 from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, CheckHealthCommand, Command, MaintainCommand
 from tests.support.cloudstack_agent import CloudStackAgent
 from tests.support.machine import Machine
+from tests.support.marks import is_mark
 from tests.support.server_process import ServerProcess
 from tests.support.world import Hosted, World
 
@@ -167,7 +168,7 @@ class Traffic:
         lines = self._record.read_text(encoding="utf-8").splitlines() if self._record.exists() else []
         marks = [line.split()[1] for line in lines]
         marks += [mark for agent in self._theirs for mark in agent.carried_out]
-        return [mark for mark in marks if mark != "-"]
+        return [mark for mark in marks if is_mark(mark)]
 
 
 def serves(server: ServerProcess) -> bool:

@@ -254,13 +254,13 @@ VECTORS = [
     WireVector(
         name="several commands, the wait of one set and a logging context",
         header=f"00 00 0027 7fff000000000004 {_FROM_SERVER}",
-        body='[{"com.cloud.agent.api.CheckHealthCommand":{"contextMap":{"logcontextid":"4f"},"wait":50,'
+        body='[{"com.cloud.agent.api.CheckHealthCommand":{"contextMap":{"logid":"4f"},"wait":50,'
         '"bypassHostMaintenance":true}},'
         f'{{"com.cloud.agent.api.MaintainCommand":{{{BASE}}}}},'
         '{"com.cloud.agent.api.CheckNetworkCommand":{"networkInfoList":[{"physicalNetworkId":200,'
         f'"guestNetworkName":"cloudbr0"}}],{BASE}}}}}]',
         contents=[
-            CheckHealthCommand(context_map={"logcontextid": "4f"}, wait=50, bypass_host_maintenance=True),
+            CheckHealthCommand(context_map={"logid": "4f"}, wait=50, bypass_host_maintenance=True),
             MaintainCommand(),
             CheckNetworkCommand(
                 network_info_list=(PhysicalNetworkSetupInfo(physical_network_id=200, guest_network_name="cloudbr0"),)
