@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from cloudlb._version import __version__
 from cloudlb.agents.admission import Admission
 from cloudlb.agents.claims import Claims
 from cloudlb.agents.command_jobs import CommandJobs
@@ -383,10 +384,11 @@ class Server(Service):
             return
         self._started = True
         self.log.info(
-            "Management server {name} (msid {id}) listens for agents on {address} port {port}, "
+            "Management server {name} (msid {id}, version {version}) listens for agents on {address} port {port}, "
             "and for the API on {api_address} port {api_port}",
             name=self.config.name,
             id=self.membership.own.id,
+            version=__version__,
             address=self.config.bind_address,
             port=self.config.port,
             api_address=self.config.api_address,

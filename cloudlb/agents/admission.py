@@ -396,9 +396,11 @@ class Admission:
             attache.supersede()
             return False
         attache.take_status(HostStatus.UP)
-        self.log.info(
-            "host {name} ({id}) is Up, session {session}", name=host.facts.name, id=host.id, session=host.session
-        )
+        line = "host {name} ({id}) is Up, session {session}"
+        preferred = None if self._lists.is_home(attache.held) or attache.held is None else attache.held.preferred
+        if preferred is not None:
+            line += "; its list begins with {preferred}"
+        self.log.info(line, name=host.facts.name, id=host.id, session=host.session, preferred=preferred)
         self._hooks.tell(lambda hook: hook.connected(attache.host))
         self._concerns.up(attache)
         self._lists.check(attache)

@@ -144,7 +144,12 @@ class Attache(ABC):
         """Give way to a newer session of the host."""
         if not self.superseded:
             self.superseded = True
-            self.log.info("{attache} gives way to a newer session", attache=self)
+            if self._claimed:
+                self.log.info(
+                    "host {name} has a newer session: session {session} here ends",
+                    name=self.host.facts.name,
+                    session=self.host.session,
+                )
             self._requests.close("a newer session has the host")
 
     @abstractmethod

@@ -72,7 +72,10 @@ class LiveSettings:
 
     async def _reload(self) -> None:
         try:
+            before = self.current
             await self.load()
+            if changed := before.differences(self.current):
+                self.log.info("settings have changed: {names}", names=", ".join(changed))
         except StoreUnavailable as error:
             if not self._outage:
                 self.log.warn("the settings cannot be reloaded: {error}", error=error)

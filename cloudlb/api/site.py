@@ -63,7 +63,8 @@ class ApiSite(Site):
 
     def log(self, request: Any) -> None:
         """Note a call that has been answered with an error."""
-        if request.code >= http.BAD_REQUEST:
+        # To a probe, which asks every few seconds, a no is an answer like any other.
+        if request.code >= http.BAD_REQUEST and request.path != b"/readyz":
             self._refusals.info(
                 "{method} {path} from {peer} was answered with {status}",
                 method=request.method.decode("ascii", "replace"),

@@ -240,6 +240,8 @@ class Membership:
                 self.log.warn("no heartbeat while the database is unavailable: {error}", error=error)
             self._outage = True
             return
+        if self._outage:
+            self.log.info("heartbeats are written again")
         self._outage = False
         later = _later_run(self.own, servers)
         if later is not None:

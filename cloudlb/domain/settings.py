@@ -348,6 +348,13 @@ class Settings:
     """Global values that differ from the default."""
     by_cluster: Mapping[tuple[ClusterId, str], str] = field(factory=dict)
 
+    def differences(self, other: Settings) -> list[str]:
+        """Names of settings whose values are others in ``other``, for all or for some cluster."""
+        return sorted(
+            {name for name in SETTINGS if self.value(name) != other.value(name)}
+            | {name for (_, name), _ in self.by_cluster.items() ^ other.by_cluster.items()}
+        )
+
     def value(self, name: str, cluster_id: ClusterId | None = None) -> str:
         """The value in force, for a cluster if one is given."""
         if cluster_id is not None and (value := self.by_cluster.get((cluster_id, name))) is not None:

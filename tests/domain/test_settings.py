@@ -18,6 +18,7 @@ from cloudlb.domain.settings import (
     LB_ALGORITHM,
     LB_CHECK_INTERVAL,
     LB_WEIGHTS,
+    METRICS_READERS,
     PING_INTERVAL,
     PING_TIMEOUT,
     SETTINGS,
@@ -45,6 +46,8 @@ class Values(SynchronousTestCase):
             (PING_INTERVAL, "1", "1"),
             (AUTH_STRICTNESS, "TRUE", "true"),
             (AUTH_STRICTNESS, " false", "false"),
+            (METRICS_READERS, " 127.0.0.1/32, 10.0.0.0/8,fd00::/8,::1,127.0.0.1", "127.0.0.1,10.0.0.0/8,fd00::/8,::1"),
+            (METRICS_READERS, "", ""),
             (PING_TIMEOUT, " 3 ", "3"),
             (PING_TIMEOUT, "1.50", "1.50"),
             (
@@ -95,6 +98,8 @@ class Values(SynchronousTestCase):
             (INVESTIGATORS_ORDER, "no name", "'no name' is not a name"),
             (EVENT_PURGE_DELAY, "-1", "-1 is not between 0 and 36500 days"),
             (AUTH_STRICTNESS, "yes", "'yes' is neither true nor false"),
+            (METRICS_READERS, "10.0.0.1/8", "10.0.0.1/8 has host bits set"),
+            (METRICS_READERS, "prometheus", "'prometheus' is neither an address nor a network such as 10.0.0.0/8"),
         ):
             with self.assertRaises(InvalidSetting, msg=repr((name, text))) as caught:
                 check_value(name, text)
@@ -151,6 +156,13 @@ class InForce(SynchronousTestCase):
         self.assertEqual(defaults.algorithm, Algorithm.STATIC)
         self.assertEqual((defaults.check_interval(None), defaults.ping_interval), (0, 60))
         self.assertTrue(defaults.auth_strictness)
+
+    def test_differences(self) -> None:
+        """Values count, whether they are stored or defaults, and those of clusters."""
+        before = Settings({PING_INTERVAL: "60", HOST: "a"}, {(ClusterId(1), LB_CHECK_INTERVAL): "5"})
+        self.assertEqual([], before.differences(Settings({HOST: "a"}, {(ClusterId(1), LB_CHECK_INTERVAL): "5"})))
+        after = Settings({HOST: "b"}, {(ClusterId(2), LB_CHECK_INTERVAL): "5"})
+        self.assertEqual([HOST, LB_CHECK_INTERVAL], before.differences(after))
 
     def test_narrower_wins(self) -> None:
         """A cluster's value holds for its hosts alone, also where it is 0."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.wire import CheckHealthCommand, MaintainCommand
@@ -20,8 +20,9 @@ class LogTests(SynchronousTestCase):
         world = World(Path(self.mktemp()), **options)
         self.addCleanup(world.close)
         self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        observer = cast("ILogObserver", self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         return world
 
     def lines(self, *words: str) -> list[str]:
@@ -55,3 +56,32 @@ class LogTests(SynchronousTestCase):
         self.failureResultOf(sent)
         (line,) = self.lines("CheckHealthCommand")
         self.assertRegex(line, r"^CheckHealthCommand for host agent-1: timed_out after 2\.\d+ s \(logid:[0-9a-f]{8}\)$")
+
+    def test_failover(self) -> None:
+        """Of each agent of a server that died there is a line on the next one, which says where it should be."""
+        world = self.start(servers=2, agents=2, algorithm="roundrobin")
+        self.events.clear()
+        world.kill_server(world.servers["10.0.0.2"])
+        world.advance(20)
+        (line,) = self.lines("is Up, session")
+        self.assertRegex(line, r"^host agent-\d \(\d\) is Up, session \d; its list begins with 10\.0\.0\.2$")
+        self.assertEqual(["server 10.0.0.2 is now Down"], self.lines("server 10.0.0.2"))
+
+    def test_settings(self) -> None:
+        """Each server says which have changed, also the one that was not asked to change them."""
+        world = self.start(servers=2, agents=0)
+        world.change_setting("ping.timeout", "4")
+        world.advance(2)
+        self.assertEqual(["settings have changed: ping.timeout"], self.lines("have changed"))
+        self.assertEqual(["setting ping.timeout is now '4' (global)"], self.lines("is now"))
+
+    def test_database(self) -> None:
+        """It is away, and back: a line each for heartbeats and for news, however long it takes."""
+        world = self.start(servers=1, agents=0, database_lag=0.01)
+        world.servers["10.0.0.1"].lose_database(away=True)
+        world.advance(20)
+        world.servers["10.0.0.1"].lose_database(away=False)
+        world.advance(10)
+        self.assertEqual(1, len(self.lines("no heartbeat while the database is unavailable")))
+        self.assertEqual(1, len(self.lines("heartbeats are written again")))
+        self.assertEqual(1, len(self.lines("the bus can be read again")))
