@@ -40,6 +40,7 @@ TOPICS = (
     servers,
     server_states,
     settings,
+    setting_groups,
     events,
     alerts,
     jobs,

@@ -8,6 +8,7 @@ from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword,
 from cloudlb.api.errors import invalid_parameter
 from cloudlb.api.places import find_cluster
 from cloudlb.api.schema import Key, optional, required, shown
+from cloudlb.api.setting_groups import subgroup_of
 from cloudlb.domain.models import Cluster
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.settings import SETTINGS, InvalidSetting, Setting, Settings, setting_named
@@ -31,6 +32,9 @@ class ConfigurationAnswer:
     type: str | None = shown("the type of the configuration value")
     options: str | None = shown("the possible options of the configuration value")
     isdynamic: bool | None = shown("true if the configuration is dynamic")
+    group: str | None = shown("the group of the configuration")
+    subgroup: str | None = shown("the subgroup of the configuration")
+    displaytext: str | None = shown("the display text of the configuration")
     extension: bool | None = shown("true if CloudStack has no such configuration", extension=True)
 
 
@@ -70,6 +74,7 @@ def _refuse_foreign(arguments: ScopeArguments) -> None:
 
 
 def _show(setting: Setting, settings: Settings, cluster: Cluster | None) -> ConfigurationAnswer:
+    subgroup = subgroup_of(setting.name)
     scopes = "cluster" if cluster else ",".join(scope.value.lower() for scope in setting.scopes)
     return ConfigurationAnswer(
         name=setting.name,
@@ -82,6 +87,9 @@ def _show(setting: Setting, settings: Settings, cluster: Cluster | None) -> Conf
         type=setting.type,
         options=",".join(setting.options) or None,
         isdynamic=True,
+        group=subgroup.group,
+        subgroup=subgroup.name,
+        displaytext=setting.name.replace(".", " ").capitalize(),
         extension=setting.extension,
     )
 
@@ -92,6 +100,9 @@ class ListConfigurations(ListArguments, ScopeArguments):
 
     name: str | None = optional("lists configuration by name")
     category: str | None = optional("lists configurations by category")
+    group: str | None = optional("lists configuration by group name")
+    subgroup: str | None = optional("lists configuration by subgroup name")
+    parent: str | None = optional("lists configuration by parent name; here none has a parent")
 
 
 async def _list_configurations(call: Call, arguments: ListConfigurations) -> Body:
@@ -106,6 +117,9 @@ async def _list_configurations(call: Call, arguments: ListConfigurations) -> Bod
             for setting in SETTINGS.values()
             if arguments.name in (None, setting.name)
             and (arguments.category is None or arguments.category.lower() == setting.category.lower())
+            and arguments.group in (None, subgroup_of(setting.name).group)
+            and arguments.subgroup in (None, subgroup_of(setting.name).name)
+            and arguments.parent is None
             and (cluster is None or setting.cluster_scope)
             and has_keyword(setting.name, arguments)
         ]

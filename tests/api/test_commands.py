@@ -35,6 +35,7 @@ COMMANDS = {
     "listAsyncJobs",
     "listCapabilities",
     "listClusters",
+    "listConfigurationGroups",
     "listConfigurations",
     "listEventTypes",
     "listEvents",

@@ -104,6 +104,26 @@ class SettingTests(ApiTestCase):
         self.assertIn("parameter value:", self.refused("updateConfiguration", name="host", value=too_many))
         self.assertIn("parameter value:", self.refused("updateConfiguration", name="host", value="a," * 3000))
 
+    def test_groups(self) -> None:
+        """Every setting is in a subgroup that is listed, none of which is empty; both are filters."""
+        settings = self.call("listConfigurations")["configuration"]
+        used = {(setting["group"], setting["subgroup"]) for setting in settings}
+        groups = self.call("listConfigurationGroups")["configurationgroup"]
+        listed = {(group["name"], subgroup["name"]) for group in groups for subgroup in group["subgroup"]}
+        self.assertEqual(listed - {("Miscellaneous", "Others")}, used - {("Miscellaneous", "Others")})
+        self.assertEqual([2, 6, 999], [group["precedence"] for group in groups])
+        (algorithm,) = self.call("listConfigurations", name=ALGORITHM)["configuration"]
+        self.assertEqual(
+            ("Management Server", "Agent", "Indirect agent lb algorithm"),
+            (algorithm["group"], algorithm["subgroup"], algorithm["displaytext"]),
+        )
+        for name in ("group", "subgroup"):
+            some = self.call("listConfigurations", **{name: algorithm[name]})["configuration"]
+            self.assertEqual([setting for setting in settings if setting[name] == algorithm[name]], some)
+        self.assertEqual({}, self.call("listConfigurations", parent=ALGORITHM))
+        self.assertEqual({}, self.call("listConfigurationGroups", group="Storage"))
+        self.assertEqual(1, self.call("listConfigurationGroups", keyword="server")["count"])
+
     def test_unknown_setting(self) -> None:
         """The parameter at fault is the name."""
         self.assertIn("parameter name:", self.refused("updateConfiguration", name="nothing", value="1"))
