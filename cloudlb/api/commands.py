@@ -20,6 +20,7 @@ from cloudlb.api import (
     send,
     server_states,
     servers,
+    setting_groups,
     settings,
     users,
     zones,
