@@ -6,6 +6,8 @@ What a part knows already, such as the length of a queue, it does not count: tha
 
 from __future__ import annotations
 
+from itertools import product
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
 from cloudlb.metrics.plain import Tally, Times
@@ -17,6 +19,7 @@ _ROUND_TRIPS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 _COMMANDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 _DATABASE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NO_ANSWERS = ("timed_out", "cancelled", "lost", "bad_answer", "busy", "unavailable")
 
 
 class Meters:
@@ -103,6 +106,17 @@ class Meters:
             "From an agent's ping to its answer, as the agent has measured it; agents of cloudlb only",
             _ROUND_TRIPS,
         )
+        # From the first scrape on, or the first of each kind would not be seen as a change.
+        for counter, values in (
+            (self.handshakes, ("ok", "refused", "timed_out", "abandoned")),
+            (self.admissions, ("up", "refused", "sent_on", "busy", "failed")),
+            (self.lost, ("Disconnected", "Alert", "Down")),
+            (self.commands, ("answered", "failed", *_NO_ANSWERS)),
+        ):
+            for value in values:
+                counter.labels(value)
+        for reason, end in product(("list", "rebalance", "drain", "fencing"), ("moved", "stayed", "lost")):
+            self.moves.labels(reason, end)
         self.registry.register(self.pings)
         self.registry.register(self.round_trips)
 
