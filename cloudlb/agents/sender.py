@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from math import ceil
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -60,8 +61,6 @@ Receive = Callable[[int, Outcome], object]
 
 MAX_TIMEOUT = 7 * 86400
 """Seconds that any command may take, whoever says so: a waiter that waits for ever is a leak."""
-LOGID_LENGTH = 8
-"""Characters of a logid, as CloudStack's."""
 _RESULTS: Mapping[type[CommandError], str] = {
     AgentBusy: "busy",
     LinkLost: "lost",
@@ -131,6 +130,8 @@ class Sender:
         self._settings = settings
         self._hooks = hooks
         self._new_uuid = new_uuid
+        # As long as CloudStack's, and begun anywhere, so that those of several servers and lives hardly meet.
+        self._logids = count(new_uuid().int)
         self._clock = clock
         self._late = LateAnswers(clock)
         self._queries = SparseLog(clock, self.log)
@@ -181,7 +182,7 @@ class Sender:
         except AgentUnavailable as error:
             return fail(error)
         seconds = self.seconds(commands, timeout)
-        logid = str(self._new_uuid())[:LOGID_LENGTH]
+        logid = f"{next(self._logids) % 2**32:08x}"
         outgoing = [self._prepared(command, max(1, ceil(seconds)), logid) for command in commands]
         flags = (Flag.STOP_ON_ERROR if stop_on_error else Flag(0)) | (Flag.IN_SEQUENCE if in_sequence else Flag(0))
         if attache is not None:
@@ -330,7 +331,8 @@ class Sender:
         else:
             failed = sum(map(has_failed, outcome))
             result = "failed" if failed else "answered"
-            self._meters.commands.labels("failed").inc(failed)
+            if failed:
+                self._meters.commands.labels("failed").inc(failed)
             self._meters.commands.labels("answered").inc(record.commands - failed)
         seconds = self._clock.seconds() - record.began
         self._meters.command_times.observe(seconds)
