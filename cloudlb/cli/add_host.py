@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from cloudlb.cli.client import Client, Row, api_options
+from cloudlb.cli.client import Client, api_options
+from cloudlb.cli.failures import Failure
+from cloudlb.cli.finding import complete_cluster, find_place
 from cloudlb.cli.tables import print_json
 from cloudlb.net.atomic_file import write_atomically
 
@@ -23,7 +25,13 @@ _DIRECT = "Simulator"
 
 @click.command("add-host")
 @click.argument("address")
-@click.option("--cluster", required=True, metavar="NAME", help="The cluster that it stands in, by name or id.")
+@click.option(
+    "--cluster",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_cluster,
+    help="The cluster that it stands in, by name or id.",
+)
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
@@ -39,7 +47,7 @@ def add_host(
     into: Path | None,
     resource: str | None,
     tags: str | None,
-    config: Path | None,
+    client: Client,
     as_json: bool,
 ) -> None:
     """Add the host with this name or IP ADDRESS.
@@ -47,15 +55,14 @@ def add_host(
     Its agent starts with the files in DIR; nobody else has its key. A host in a cluster of the hypervisor Simulator
     has no agent: its resource runs inside a server.
     """
-    client = Client(config)
-    place = _cluster(client, cluster)
+    place = find_place(client, "cluster", cluster)
     if place["hypervisortype"] == _DIRECT:
         if into is not None:
             raise click.UsageError(f"--into: a host in cluster {cluster} has no agent that would need files")
     elif into is None:
         raise click.UsageError("--into is missing: the key of the host's agent must go somewhere")
     elif into.exists() and any(into.iterdir()):
-        raise click.ClickException(f"{into} is not empty")
+        raise Failure(f"{into} is not empty")
     else:
         # Before the host is added: its key can be had only once.
         _make(into)
@@ -83,19 +90,8 @@ def add_host(
         click.echo(f"{host['name']} is added; a server loads its resource.")
 
 
-def _cluster(client: Client, key: str) -> Row:
-    rows = client.list("listClusters")
-    for field in ("id", "name"):
-        found = [row for row in rows if row[field] == key]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise click.ClickException(f"{len(found)} clusters are named {key}; give the id of one")
-    raise click.ClickException(f"there is no cluster {key}")
-
-
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise click.ClickException(f"{folder}: {error.strerror}") from error
+        raise Failure(f"{folder}: {error.strerror}") from error

@@ -6,25 +6,25 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import click
 
-from cloudlb.cli.client import Client, Row, Unreachable, api_options
+from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.drain_progress import progress, summary
-from cloudlb.cli.jobs import FIRST_PAUSE, INTERRUPTED, LAST_PAUSE, PATIENCE, lookup
-from cloudlb.cli.servers import find_server
+from cloudlb.cli.failures import INTERRUPTED, NOT_ALL, Unreachable
+from cloudlb.cli.finding import complete_server, find_server
+from cloudlb.cli.jobs import FIRST_PAUSE, LAST_PAUSE, PATIENCE, lookup
 from cloudlb.cli.tables import print_json, print_table, printable
 from cloudlb.domain.settings import MAINTENANCE_TIMEOUT
 
-EXIT_STATUS: Mapping[str, int] = {"done": 0, "forced": 0, "timed out": 3, "cancelled": 4, "stopped": 5}
-"""By how the drain ended. 1 is for an order that was not taken, 2 for wrong usage."""
+EXIT_STATUS: Mapping[str, int] = {"done": 0, "forced": 0, "timed out": NOT_ALL, "cancelled": 4, "stopped": 5}
+"""By how the drain ended."""
 
 _SHUTDOWN_STATES = ("PreparingForShutDown", "ReadyToShutDown")
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_server)
 @click.option("--algorithm", metavar="A", help="How agents choose their new servers; without it, as ever.")
 @click.option("--forced", is_flag=True, help="When the time is over, disconnect the agents that are left.")
 @click.option("--shutdown", is_flag=True, help="Have its process end when it is empty.")
@@ -36,7 +36,7 @@ def drain(
     forced: bool,
     shutdown: bool,
     no_wait: bool,
-    config: Path | None,
+    client: Client,
     as_json: bool,
 ) -> None:
     """Have the management server NAME emptied: its agents are moved to the others, its jobs end.
@@ -46,14 +46,13 @@ def drain(
     undrain`.
 
     The exit status is 0 if the server is empty, 3 if its time was over before, 4 if it was cancelled, 5 if the server
-    died or was stopped meanwhile, and 1 if the order was not taken.
+    died or was stopped meanwhile, and another one if the order was not taken.
     """
-    client = Client(config)
     server = find_server(client, name)
     others = [row["ipaddress"] for row in client.list("listManagementServers") if row["id"] != server["id"]]
     state = _order(client, server, algorithm, forced, shutdown)
     if not no_wait:
-        state = _watch([client, *(Client(config, at=address) for address in others)], state, shutdown)
+        state = _watch([client, *(client.at(address) for address in others)], state, shutdown)
     if as_json:
         print_json([state])
     else:
@@ -63,12 +62,11 @@ def drain(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_server)
 @click.option("--no-rebalance", is_flag=True, help="Do not have agents moved back to it now.")
 @api_options
-def undrain(name: str, no_rebalance: bool, config: Path | None, as_json: bool) -> None:
+def undrain(name: str, no_rebalance: bool, client: Client, as_json: bool) -> None:
     """Use the management server NAME again: in maintenance, on the way there, or before a shutdown is triggered."""
-    client = Client(config)
     server = find_server(client, name)
     if server["state"] in _SHUTDOWN_STATES:
         answer = client.call("cancelShutdown", managementserverid=server["id"])["cancelshutdown"]
@@ -131,9 +129,7 @@ def _watch(clients: Sequence[Client], state: Row, shutdown: bool) -> Row:
                 except Unreachable as error:
                     asked.rotate(-1)
                     if time.monotonic() - heard > PATIENCE:
-                        raise click.ClickException(
-                            f"{error.message}. The drain goes on; ask another server: cloudlb servers"
-                        ) from error
+                        raise Unreachable(f"{error.message}. The drain goes on", error.advice) from error
                 else:
                     heard = time.monotonic()
                     show(state)
@@ -169,5 +165,5 @@ def _print(state: Row) -> None:
         print_table(
             ("HOST", "REASON", "ID"),
             ((row.get("hostname"), row["reason"], row["hostid"]) for row in failed),
-            wraps="REASON",
+            wraps=("REASON",),
         )

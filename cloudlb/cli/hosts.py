@@ -4,60 +4,118 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import click
+from rich.text import Text
 
-from cloudlb.cli.client import Client, api_options
-from cloudlb.cli.tables import print_json, print_table
+from cloudlb.cli.client import Client, Row, api_options
+from cloudlb.cli.finding import (
+    complete_cluster,
+    complete_pod,
+    complete_server,
+    complete_zone,
+    find_place,
+    find_server,
+)
+from cloudlb.cli.tables import counted, print_json, print_table
+from cloudlb.cli.times import ago
+from cloudlb.domain.host_status import HostStatus
+from cloudlb.domain.resource_state import ResourceState
 
-_IS_ID = re.compile(r"[0-9]+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_STATES = click.Choice([status.value for status in HostStatus if status is not HostStatus.REMOVED], False)
+_RESOURCE_STATES = click.Choice([state.value for state in ResourceState], False)
+_NUMBER = re.compile(r"([0-9]+)")
 
 
 @click.command()
+@click.option("--state", type=_STATES, metavar="STATE", help="Only those in a state, such as Up or Alert.")
+@click.option(
+    "--resource-state", type=_RESOURCE_STATES, metavar="STATE", help="Only those in a resource state: Maintenance."
+)
+@click.option(
+    "--server", metavar="NAME", shell_complete=complete_server, help="Only those that are or were last on it."
+)
+@click.option("--zone", metavar="NAME", shell_complete=complete_zone, help="Only those of a zone.")
+@click.option("--pod", metavar="NAME", shell_complete=complete_pod, help="Only those of a pod.")
+@click.option("--cluster", metavar="NAME", shell_complete=complete_cluster, help="Only those of a cluster.")
+@click.option("--off-preferred", is_flag=True, help="Only those that are not on the first server of their list.")
 @api_options
-def hosts(config: Path | None, as_json: bool) -> None:
-    """Show every host, its states and the server it is on."""
-    rows = Client(config).list("listHosts")
+def hosts(
+    state: str | None,
+    resource_state: str | None,
+    server: str | None,
+    zone: str | None,
+    pod: str | None,
+    cluster: str | None,
+    off_preferred: bool,
+    client: Client,
+    as_json: bool,
+) -> None:
+    """Show the hosts: their states, the server each is on, and the one that it prefers.
+
+    Filters may be combined; names may be ids. PREFERRED is yes, or the server that the host should be on.
+    """
+    places = {
+        f"{kind}id": find_place(client, kind, name)["id"] for kind, name in _given(zone=zone, pod=pod, cluster=cluster)
+    }
+    found = client.list(
+        "listHosts",
+        placement="true",
+        state=state,
+        resourcestate=resource_state,
+        managementserverid=None if server is None else find_server(client, server)["id"],
+        **places,
+    )
+    rows = sorted((row for row in found if not off_preferred or row.get("onpreferred") is False), key=_by_name)
     if as_json:
         print_json(rows)
         return
     now = time.time()
     print_table(
-        ("NAME", "STATE", "RESOURCE STATE", "SERVER", "CLUSTER", "LAST PING", "ID"),
-        (
+        ("NAME", "STATE", "RESOURCE STATE", "SERVER", "PREFERRED", "CLUSTER", "LAST PING", "ID"),
+        [
             (
                 row["name"],
                 row["state"],
                 row["resourcestate"],
                 row.get("managementservername"),
+                preferred(row),
                 row.get("clustername"),
-                _age(row.get("lastpinged"), now),
+                ago(row.get("lastpinged"), now),
                 row["id"],
             )
             for row in rows
-        ),
+        ],
+        spare=("ID", "CLUSTER", "LAST PING", "RESOURCE STATE"),
     )
+    click.echo()
+    click.echo(summary(rows))
 
 
-def find_host(client: Client, key: str) -> str:
-    """What the API takes for the host that an operator calls by id, uuid or name."""
-    if _IS_ID.fullmatch(key):
-        return key
-    rows = client.list("listHosts", name=key)
-    if not rows:
-        raise click.ClickException(f"there is no host {key}")
-    if len(rows) > 1:
-        uuids = ", ".join(row["id"] for row in rows)
-        raise click.ClickException(f"several hosts are named {key!r}: {uuids}")
-    found: str = rows[0]["id"]
-    return found
+def preferred(row: Row) -> Text | None:
+    """The server that a host should be on: yes if it is there, nothing if nobody knows."""
+    if "serverlist" not in row:
+        return None
+    return Text("yes") if row["onpreferred"] else Text(row["serverlist"].partition(",")[0], style="yellow")
 
 
-def _age(date: str | None, now: float) -> str:
-    if date is None:
-        return "never"
-    # The clocks of two machines differ: nothing is heard in the future.
-    seconds = max(0, round(now - datetime.strptime(date, "%Y-%m-%dT%H:%M:%S%z").timestamp()))
-    return f"{seconds} s ago"
+def summary(rows: Sequence[Row]) -> str:
+    """How many there are, by state, in a line."""
+    states = Counter(row["state"] for row in rows)
+    others = Counter(row["resourcestate"] for row in rows if row["resourcestate"] != ResourceState.ENABLED.value)
+    away = sum(row.get("onpreferred") is False for row in rows)
+    parts = [f"{number} {state}" for state, number in (states + others).most_common()]
+    parts += [f"{away} not on the preferred server"] if away else []
+    return ": ".join([counted(len(rows), "host"), ", ".join(parts)]) if parts else "0 hosts"
+
+
+def _given(**names: str | None) -> list[tuple[str, str]]:
+    return [(kind, name) for kind, name in names.items() if name is not None]
+
+
+def _by_name(row: Row) -> list[Any]:
+    """agent-2 before agent-10."""
+    return [int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(row["name"]))]

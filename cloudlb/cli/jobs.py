@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import click
 
-from cloudlb.cli.client import Client, Row, Unreachable
+from cloudlb.cli.client import Client, Row
+from cloudlb.cli.failures import INTERRUPTED, Failure, Unreachable
 from cloudlb.cli.tables import printable
 
 FIRST_PAUSE = 0.05
@@ -18,11 +19,9 @@ PROGRESS_INTERVAL = 5.0
 """Seconds between lines that say that it takes its time."""
 PATIENCE = 30.0
 """Seconds that the server may be away while its answer is waited for."""
-INTERRUPTED = 130
-"""The exit status of a shell's command after Ctrl-C."""
 
 
-class JobFailed(click.ClickException):
+class JobFailed(Failure):
     """A job ended with an error."""
 
     def __init__(self, result: Row) -> None:
@@ -54,8 +53,8 @@ def wait_for_job(
                 state = client.call("queryAsyncJobResult", jobid=job)
             except Unreachable as error:
                 if now - heard > PATIENCE:
-                    raise click.ClickException(
-                        f"{error.message}. The job goes on; ask another server: {lookup(job)}"
+                    raise Unreachable(
+                        f"{error.message}. The job goes on; see how it ends with: {lookup(job)}", error.advice
                     ) from error
             else:
                 heard = time.monotonic()

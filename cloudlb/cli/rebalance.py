@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from cloudlb.cli.client import Client, Row, api_options
+from cloudlb.cli.failures import NOT_ALL
 from cloudlb.cli.jobs import wait_for_job
 from cloudlb.cli.tables import counted, print_json, printable
-
-NOT_ALL = 3
-"""The exit status where hosts of the plan have not moved."""
 
 
 @click.command()
 @api_options
-def rebalance(config: Path | None, as_json: bool) -> None:
+def rebalance(client: Client, as_json: bool) -> None:
     """Even out how many agents each server has, and wait until all have moved that `cloudlb plan` shows.
 
-    The exit status is 0 if they have, also where there was nothing to move, 3 if some have not, and 1 if the server
-    could not be asked. Ctrl-C ends the waiting and nothing else.
+    The exit status is 0 if they have, also where there was nothing to move, 3 if some have not, and another one if
+    the server could not be asked. Ctrl-C ends the waiting and nothing else.
     """
-    client = Client(config)
     job = client.call("rebalanceAgents")["jobid"]
     progress = _Progress()
     result = wait_for_job(client, job, "agents have been on their way", progress.show)["rebalance"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
-from cloudlb.cli.client import Client, Row, Unreachable, api_options
+from cloudlb.cli.client import Client, Row, api_options
+from cloudlb.cli.failures import Failure, Unreachable
+from cloudlb.cli.finding import complete_host
 from cloudlb.cli.jobs import JobFailed, wait_for_job
 from cloudlb.cli.tables import print_json, print_table, printable
 
@@ -16,7 +17,7 @@ _EVERY_ANSWER = ("contextMap", "wait", "bypassHostMaintenance", "result", "detai
 
 
 @click.command()
-@click.argument("host")
+@click.argument("host", shell_complete=complete_host)
 @click.argument("command")
 @click.argument("arguments", required=False, metavar="[JSON]")
 @click.option("--timeout", type=click.IntRange(min=1), metavar="S", help="Seconds that the command may take.")
@@ -30,7 +31,7 @@ def send(
     arguments: str | None,
     timeout: int | None,
     key: str | None,
-    config: Path | None,
+    client: Client,
     as_json: bool,
 ) -> None:
     """Send COMMAND to HOST and wait for the answer.
@@ -38,15 +39,15 @@ def send(
     HOST is a name, an id or a uuid, and COMMAND a class such as CheckHealthCommand; JSON is an object with its fields.
     The exit status is 0 only if the host answered, and that it succeeded.
     """
-    client = Client(config)
     try:
         started = client.post(
             "sendCommand", hostid=host, name=command, arguments=_compact(arguments), timeout=timeout, id=key
         )
     except Unreachable as error:
         again = "give the call an --id, and it can be repeated" if key is None else "repeat the call"
-        raise click.ClickException(
-            f"{error.message}. Whether the command was taken is not known; {again}, there or on another server"
+        raise Unreachable(
+            f"{error.message}. Whether the command was taken is not known; {again}, there or on another server",
+            error.advice,
         ) from error
     try:
         result = wait_for_job(client, started["jobid"], f"{host} has not answered")
@@ -57,10 +58,10 @@ def send(
     if as_json:
         print_json([result])
     else:
-        print_table(("FIELD", "VALUE"), _rows(result), wraps="VALUE")
+        print_table(("FIELD", "VALUE"), _rows(result), wraps=("VALUE",))
     if not result["result"]:
         reason = printable(str(result.get("details") or "no reason given"))
-        raise click.ClickException(f"{host} answered that {command} failed: {reason}")
+        raise Failure(f"{host} answered that {command} failed: {reason}")
 
 
 def _compact(arguments: str | None) -> str | None:

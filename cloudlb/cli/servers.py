@@ -2,47 +2,67 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
 
 import click
 
 from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.drain_progress import summary
+from cloudlb.cli.finding import complete_server, find_server
 from cloudlb.cli.tables import print_json, print_table, printable
+from cloudlb.cli.times import ago
 
 
 @click.command()
 @api_options
-def servers(config: Path | None, as_json: bool) -> None:
-    """Show every management server, whether it lives, how many agents it has and how far its emptying is."""
-    rows = Client(config).list("listManagementServers")
+def servers(client: Client, as_json: bool) -> None:
+    """Show the management servers: who lives, how many agents each has and how far its emptying is.
+
+    PREFERRED is the share of its agents whose lists begin with it. SINCE is its last start, or of one that is Down
+    its stop, if it had the time to write that.
+    """
+    rows = client.list("listManagementServers", placement="true")
     if as_json:
         print_json(rows)
         return
+    now = time.time()
     print_table(
-        ("NAME", "STATE", "ADDRESS", "AGENTS", "VERSION", "STARTED", "DRAIN"),
-        (
+        ("NAME", "STATE", "ADDRESS", "AGENTS", "PREFERRED", "SINCE", "VERSION", "DRAIN"),
+        [
             (
                 row["name"],
                 row["state"],
                 row["ipaddress"],
                 row["agentscount"],
+                _share(row),
+                _since(row, now),
                 row["version"],
-                row.get("lastserverstart"),
                 summary(row) if "drain" in row and row["state"] != "Up" else None,
             )
             for row in rows
-        ),
-        wraps="DRAIN",
+        ],
+        wraps=("DRAIN",),
+        spare=("VERSION", "ADDRESS"),
     )
 
 
+def _share(row: Row) -> str | None:
+    """How many of its agents prefer a server."""
+    if "preferredcount" not in row or not row["agentscount"]:
+        return None
+    return f"{100 * row['preferredcount'] // row['agentscount']}%"
+
+
+def _since(row: Row, now: float) -> str | None:
+    date = row.get("lastserverstop" if row["state"] == "Down" else "lastserverstart")
+    return None if date is None else ago(date, now)
+
+
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_server)
 @api_options
-def remove_server(name: str, config: Path | None, as_json: bool) -> None:
+def remove_server(name: str, client: Client, as_json: bool) -> None:
     """Forget the management server NAME, which must be Down. Started again, it registers anew."""
-    client = Client(config)
     server = find_server(client, name)
     answer = client.call("removeManagementServer", id=server["id"])
     if as_json:
@@ -53,14 +73,3 @@ def remove_server(name: str, config: Path | None, as_json: bool) -> None:
     if server["ipaddress"] in addresses or server["name"] in addresses:
         left = ",".join(each for each in addresses if each not in (server["ipaddress"], server["name"]))
         click.echo(f"Agents still have its address in their lists; take it out: cloudlb set host {left}", err=True)
-
-
-def find_server(client: Client, key: str) -> Row:
-    """The row of the server that an operator calls by name, id, uuid or address."""
-    rows = client.list("listManagementServers")
-    for known in ("name", "id", "msid", "ipaddress"):
-        found = [row for row in rows if str(row[known]) == key]
-        if len(found) == 1:
-            return found[0]
-    names = ", ".join(printable(row["name"]) for row in rows)
-    raise click.ClickException(f"there is no management server {key}; there are: {names}")

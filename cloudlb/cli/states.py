@@ -62,4 +62,4 @@ def states(mermaid: bool, as_json: bool) -> None:
             if machine is not MACHINES[0]:
                 click.echo()
             rows = ((before, ", ".join(events), after) for (before, after), events in machine.arrows().items())
-            print_table((machine.name.upper(), "EVENTS", "LEAD TO"), rows, wraps="EVENTS")
+            print_table((machine.name.upper(), "EVENTS", "LEAD TO"), rows, wraps=("EVENTS",))

@@ -93,9 +93,11 @@ class ListeningTestCase(TestCase):
         """A server whose API listens on a port."""
         return Deferred.fromCoroutine(self._start())
 
-    def admit(self, txn: Transaction, name: str = "agent-1") -> Host:
+    def admit(self, txn: Transaction, name: str = "agent-1", guid: str = "") -> Host:
         """Make a host that is not connected."""
-        facts = HostFacts(guid=f"guid-{name}", name=name, type="Routing", ip_address="10.0.0.1", hypervisor="KVM")
+        facts = HostFacts(
+            guid=guid or f"guid-{name}", name=name, type="Routing", ip_address="10.0.0.1", hypervisor="KVM"
+        )
         location = Location(zone="zone", pod="pod", cluster="cluster")
         admission = Admission(facts=facts, location=location, server_id=self.server_id)
         (host,) = txn.hosts.admit([admission], 1.0)

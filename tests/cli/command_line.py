@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -19,7 +20,7 @@ def write_ini(path: Path, endpoint: str, secret: str = SECRET) -> Path:
     return path
 
 
-def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
+def invoke(*arguments: str, env: Mapping[str, str | None] | None = None) -> Result:
     """Run a command as the shell would."""
     return CliRunner().invoke(main, arguments, env=env)
 

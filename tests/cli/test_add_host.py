@@ -69,7 +69,7 @@ class AddHostTests(CommandLineTestCase):
             (2, "no agent", ("x", "--cluster", "sims", "--into", str(self.into))),
             (1, "not empty", ("x", "--cluster", "kvm", "--into", str(full))),
             (1, "Not a directory", ("x", "--cluster", "kvm", "--into", str(self.ini / "x"))),
-            (1, "no cluster", ("x", "--cluster", "nothing", "--into", str(self.into))),
+            (8, "no cluster", ("x", "--cluster", "nothing", "--into", str(self.into))),
             (1, "parameter url", ("300.1.1.1", "--cluster", "kvm", "--into", str(self.into))),
         ):
             result = await self.add(*arguments)

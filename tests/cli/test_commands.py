@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from click.testing import Result
@@ -15,7 +14,7 @@ from cloudlb._version import __version__
 from cloudlb.cli.main import COMMANDS
 from cloudlb.domain.ports import Transaction
 from tests.api.world import API_KEY, SECRET, add_site
-from tests.cli.command_line import CommandLineTestCase, invoke, write_ini
+from tests.cli.command_line import CommandLineTestCase, invoke
 
 INTERVAL = "indirect.agent.lb.check.interval"
 
@@ -51,8 +50,9 @@ class CommandTests(CommandLineTestCase):
         (row,) = await self.rows("hosts")
         self.assertEqual(("agent-1", "Connecting", "m"), (row["name"], row["state"], row["managementservername"]))
         table = await self.table("hosts")
+        self.assertEqual("1 host: 1 Connecting, 1 not on the preferred server", table.splitlines()[-1])
         columns = table.splitlines()[1].split()
-        self.assertEqual(["agent-1", "Connecting", "Enabled", "m", "cluster", "never", row["id"]], columns)
+        self.assertEqual(["agent-1", "Connecting", "Enabled", "m", "localhost", "cluster", "never", row["id"]], columns)
 
     async def test_names_cannot_command_the_terminal(self) -> None:
         """What an agent calls its host is shown, not interpreted: neither as escape codes nor as markup."""
@@ -66,7 +66,8 @@ class CommandTests(CommandLineTestCase):
         (row,) = await self.rows("servers")
         self.assertEqual(("m", "Up", 0), (row["name"], row["state"], row["agentscount"]))
         cells = (await self.table("servers")).splitlines()[1].split()
-        self.assertEqual(["m", "Up", "127.0.0.1", "0", __version__], cells[:5])
+        self.assertEqual(["m", "Up", "127.0.0.1", "0"], cells[:4])
+        self.assertEqual(__version__, cells[-1])
 
     async def test_settings(self) -> None:
         """Value, default, scope, description; of a cluster only what can be set for it."""
@@ -85,27 +86,19 @@ class CommandTests(CommandLineTestCase):
         self.assertEqual(["5"], values)
 
     async def test_set_refused(self) -> None:
-        """One line with the reason, and status 1; also for a value that looks like an option."""
-        for arguments, reason in (
-            ((INTERVAL, "-1"), "-1"),
-            (("host", "192.0.2.1"), "no live"),
-            (("nothing", "1"), "nothing"),
-            ((INTERVAL, "5", "--cluster", "9"), "clusterid"),
+        """One line with the reason, also for a value that looks like an option."""
+        for status, arguments, reason in (
+            (1, (INTERVAL, "-1"), "-1"),
+            (1, ("host", "192.0.2.1", "--yes"), "no live"),
+            (1, ("nothing", "1"), "nothing"),
+            (8, (INTERVAL, "5", "--cluster", "9"), "'9'"),
         ):
             result = await self.run_command("set", *arguments)
-            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual((status, ""), (result.exit_code, result.stdout))
             self.assertEqual(1, len(result.stderr.splitlines()))
             self.assertIn(reason, result.stderr)
-        (row,) = await self.rows("set", "host", "192.0.2.1", "--force")
+        (row,) = await self.rows("set", "host", "192.0.2.1", "--force", "--yes")
         self.assertEqual("192.0.2.1", row["value"])
-
-    async def test_wrong_secret(self) -> None:
-        """The server's own words."""
-        write_ini(self.ini, self.endpoint, "wrong")
-        result = await self.run_command("hosts")
-        self.assertEqual(1, result.exit_code)
-        self.assertIn("unable to verify user credentials", result.stderr)
-        self.assertNotIn("wrong", result.stderr)
 
     async def test_configuration_of_cs(self) -> None:
         """Without --config the configuration is found as cs finds it."""
@@ -120,38 +113,6 @@ class CommandTests(CommandLineTestCase):
 
 class NoServerTests(SynchronousTestCase):
     """What needs no server."""
-
-    def test_endpoint_down(self) -> None:
-        """One line that names the endpoint and what the system said."""
-        endpoint = "http://127.0.0.1:1/client/api"
-        ini = write_ini(Path(self.mktemp()), endpoint)
-        for command in (["hosts"], ["servers"], ["settings"], ["set", "host", "a"]):
-            result = invoke(*command, "--config", str(ini))
-            self.assertEqual((1, ""), (result.exit_code, result.stdout))
-            self.assertEqual(f"Error: {endpoint} cannot be reached: Connection refused\n", result.stderr)
-
-    def test_unusable_configuration(self) -> None:
-        """One line with the file and what it lacks, but not what it holds."""
-        for text in (
-            "",
-            "[cloudstack]\n",
-            "[other]\nendpoint = x\n",
-            "s3cret",
-            "[cloudstack]\nendpoint = x\ns3cret",
-            "[cloudstack]\nendpoint = x\nkey = k\nsecret = %s3cret",
-            "[cloudstack]\nendpoint = x\ntimeout = y",
-        ):
-            ini = Path(self.mktemp())
-            ini.write_text(text, encoding="utf-8")
-            result = invoke("hosts", "--config", str(ini))
-            self.assertEqual(1, result.exit_code, text)
-            (line,) = result.stderr.splitlines()
-            self.assertIn(f"no usable configuration of the API in {ini}: ", line)
-            self.assertNotIn("s3cret", line)
-        nowhere = {"CLOUDSTACK_CONFIG": "/nonexistent", "HOME": self.mktemp()}
-        result = invoke("hosts", env=nowhere)
-        self.assertEqual(1, result.exit_code)
-        self.assertIn("Config file not found", result.stderr)
 
     def test_usage(self) -> None:
         """Wrong usage is status 2, help is status 0 and names every command."""

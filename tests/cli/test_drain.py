@@ -17,9 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from cloudlb.cli.client import Client, Row, Unreachable
+from cloudlb.cli.client import Client, Row
 from cloudlb.cli.drain import _watch
 from cloudlb.cli.drain_progress import summary
+from cloudlb.cli.failures import Unreachable
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import Transaction
@@ -199,14 +200,14 @@ class DrainTests(ServerCommandTestCase):
     async def test_server_that_was_asked_ends(self) -> None:
         """Another one is asked how it goes on; their APIs have the same port."""
         self.assertEqual(0, (await self.run_command("drain", "beta", "--shutdown", "--no-wait")).exit_code)
-        gone, there = Client(self.ini, at="127.0.0.99"), Client(self.ini)
+        gone, there = Client.of(self.ini, "127.0.0.99"), Client.of(self.ini)
         state = await deferToThread(there.call, "readyForShutdown", managementserverid=str(BETA))
         running = deferToThread(self.watch, [gone, there], state["readyforshutdown"])
         await self.write(ended=1004.0, end=DrainEnd.DONE)
         await self.database.run(lambda txn: txn.servers.stop(BETA))
         self.assertEqual("Down", (await running)["state"])
         with self.assertRaisesRegex(Unreachable, r"http://\[::1\]:[0-9]+/client/api cannot be reached"):
-            Client(self.ini, at="::1").call("listZones")
+            Client.of(self.ini, "::1").call("listZones")
 
     def watch(self, clients: list[Client], state: Row) -> Row:
         """Watch a shutdown, and tell nobody."""
@@ -214,20 +215,19 @@ class DrainTests(ServerCommandTestCase):
             return _watch(clients, state, shutdown=True)
 
     async def test_refused(self) -> None:
-        """Status 1 and one line that says what is possible."""
+        """It says what is possible."""
         await self.database.run(lambda txn: txn.servers.stop(BETA))
-        for arguments, text in (
-            (("drain", "beta"), "beta is Down"),
-            (("drain", "m"), "no other server of `host` is Up (beta is Down)"),
-            (("drain", "m", "--algorithm", "fair"), "algorithm"),
-            (("drain", "gamma"), "there is no management server gamma; there are: beta, m"),
-            (("undrain", "m"), "possible are: prepareForMaintenance"),
-            (("remove-server", "m"), "m is Up"),
+        for status, arguments, text in (
+            (1, ("drain", "beta"), "beta is Down"),
+            (1, ("drain", "m"), "no other server of `host` is Up (beta is Down)"),
+            (1, ("drain", "m", "--algorithm", "fair"), "algorithm"),
+            (8, ("drain", "gamma"), "there is no management server gamma\nThere are: beta, m\n"),
+            (1, ("undrain", "m"), "possible are: prepareForMaintenance"),
+            (1, ("remove-server", "m"), "m is Up"),
         ):
             result = await self.run_command(*arguments)
-            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual((status, ""), (result.exit_code, result.stdout))
             self.assertIn(text, result.stderr)
-            self.assertEqual(1, len(result.stderr.splitlines()))
 
 
 class UndrainTests(ServerCommandTestCase):

@@ -81,7 +81,7 @@ class MaintenanceTests(CommandLineTestCase):
         """By name or by id."""
         for key in ("nobody", "99"):
             result = await self.start("prepare", key)
-            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual((8, ""), (result.exit_code, result.stdout))
             self.assertIn(key, result.stderr)
 
 

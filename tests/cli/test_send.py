@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import cast
 from unittest.mock import patch
 
-from click import ClickException
 from click.testing import Result
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -19,7 +18,8 @@ from cloudlb.agents.errors import AgentTimedOut
 from cloudlb.agents.outcomes import Outcome, answered, failed
 from cloudlb.cli import jobs as module
 from cloudlb.cli.client import Client
-from cloudlb.cli.hosts import find_host
+from cloudlb.cli.failures import NotFound
+from cloudlb.cli.finding import find_host
 from cloudlb.domain.models import Host, Job
 from cloudlb.domain.ports import Transaction
 from cloudlb.wire import Answer, CheckHealthAnswer, Opaque
@@ -115,13 +115,13 @@ class SendTests(CommandLineTestCase):
 
     async def test_refused(self) -> None:
         """The server's reason."""
-        for arguments, words in (
-            (("nobody", "CheckHealthCommand"), "nobody"),
-            (("agent-1", "CheckHelthCommand"), "CheckHealthCommand"),
-            (("agent-1", "CheckHealthCommand", "[]"), "JSON object"),
+        for status, arguments, words in (
+            (8, ("nobody", "CheckHealthCommand"), "nobody"),
+            (1, ("agent-1", "CheckHelthCommand"), "CheckHealthCommand"),
+            (1, ("agent-1", "CheckHealthCommand", "[]"), "JSON object"),
         ):
             result = await self.running(*arguments)
-            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual((status, ""), (result.exit_code, result.stdout))
             self.assertIn(words, result.stderr)
 
     async def test_progress(self) -> None:
@@ -155,7 +155,7 @@ class _Listing:
     """A client whose server has these hosts."""
 
     def __init__(self, *uuids: str) -> None:
-        self.rows = [{"id": uuid} for uuid in uuids]
+        self.rows = [{"id": uuid, "state": "Up", "zonename": "z"} for uuid in uuids]
 
     def list(self, command: str, **parameters: str) -> list[dict[str, str]]:
         return self.rows
@@ -166,9 +166,10 @@ class UsageTests(SynchronousTestCase):
 
     def test_name_of_several_hosts(self) -> None:
         """Refused with their uuids; one host's name is enough."""
-        self.assertEqual("a", find_host(cast("Client", _Listing("a")), "one"))
-        with self.assertRaisesRegex(ClickException, "several hosts are named 'one': a, b"):
+        self.assertEqual("a", find_host(cast("Client", _Listing("a")), "one")["id"])
+        with self.assertRaisesRegex(NotFound, "2 hosts are named 'one'") as raised:
             find_host(cast("Client", _Listing("a", "b")), "one")
+        self.assertEqual("Give the id of one:\n  a in z, Up\n  b in z, Up", raised.exception.advice)
 
     def test_arguments(self) -> None:
         """What is no JSON is wrong usage."""
@@ -182,6 +183,6 @@ class UsageTests(SynchronousTestCase):
         ini = write_ini(Path(self.mktemp()), "http://127.0.0.1:1/client/api")
         for more, words in (((), "--id"), (("--id", "x"), "repeat the call")):
             result = invoke("send", "agent-1", "CheckHealthCommand", *more, "--config", str(ini))
-            self.assertEqual((1, ""), (result.exit_code, result.stdout))
+            self.assertEqual((6, ""), (result.exit_code, result.stdout))
             self.assertIn("Connection refused", result.stderr)
             self.assertIn(words, result.stderr)
