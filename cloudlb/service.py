@@ -56,6 +56,7 @@ from cloudlb.cluster.draining import Draining
 from cloudlb.cluster.emptying import Emptying
 from cloudlb.cluster.fencing import Fencing
 from cloudlb.cluster.forwarding import Forwarding
+from cloudlb.cluster.machine import look
 from cloudlb.cluster.membership import SERVER_STATE, Membership
 from cloudlb.cluster.namesake import refuse_namesake
 from cloudlb.cluster.orphans import Orphans
@@ -65,6 +66,7 @@ from cloudlb.cluster.plan_parts import PlanParts
 from cloudlb.cluster.pruning import Pruning
 from cloudlb.cluster.rebalancer import Rebalancer
 from cloudlb.cluster.relays import Relays
+from cloudlb.cluster.self_reports import SelfReports
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
 from cloudlb.dashboard.pages import dashboard_pages
@@ -276,6 +278,7 @@ class Server(Service):
             config, reactor, channel_factory, self.admission.begin, half_open, self.relays.begin, self.meters
         )
         self.census = Census(database, reactor)
+        self.self_reports = SelfReports(database, self.membership, reactor, look)
         self.meters.registry.register(
             Gauges(
                 self.membership,
@@ -374,6 +377,7 @@ class Server(Service):
             self.direct_hosts.start()
             await self.draining.start()
             self.census.start()
+            self.self_reports.start()
             self.reactor_lag.start()
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address, self._https)
@@ -418,6 +422,7 @@ class Server(Service):
         await self.draining.before_stop()
         self.draining.stop()
         self.census.stop()
+        self.self_reports.stop()
         self.reactor_lag.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -11,50 +10,11 @@ from cloudlb.api.command import Body, Call, Command, ListArguments, has_keyword,
 from cloudlb.api.drains import show_drain
 from cloudlb.api.errors import unknown_entity
 from cloudlb.api.host_lists import preferring
-from cloudlb.api.schema import Date, Key, Long, as_answer, date, optional, shown
+from cloudlb.api.schema import Key, Long, as_answer, date, optional
+from cloudlb.api.server_answer import PeerAnswer, ServerAnswer, ServerMetricsAnswer, show_metrics
 from cloudlb.cluster.server_orders import pending_jobs
 from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import Transaction
-
-
-@frozen(kw_only=True)
-class PeerAnswer:
-    """A management server as another one sees it."""
-
-    state: str | None = shown("the state in which the management server sees its peer")
-    lastupdated: Date | None = shown("when it saw its peer in this state for the first time")
-    peerid: str | None = shown("the ID of the peer")
-    peername: str | None = shown("the name of the peer")
-    peermsid: str | None = shown("the number of the peer")
-    peerrunid: str | None = shown("the run ID of the peer, as the management server has seen it")
-    peerstate: str | None = shown("the state of the peer now, by its heartbeat")
-    peerserviceip: str | None = shown("the address of the peer that agents connect to")
-    peerserviceport: str | None = shown("the port of the peer that agents connect to")
-
-
-@frozen(kw_only=True)
-class ServerAnswer:
-    """A management server."""
-
-    id: str | None = shown("the ID of the management server")
-    name: str | None = shown("the name of the management server")
-    state: str | None = shown("the state of the management server")
-    version: str | None = shown("the version of the management server")
-    msid: Long | None = shown("the number of the management server", extension=True)
-    ipaddress: str | None = shown("the address that agents connect to")
-    serviceip: str | None = shown("the address that agents connect to")
-    lastserverstart: Date | None = shown("the last time this Management Server was started")
-    lastserverstop: Date | None = shown("the last time this Management Server was stopped")
-    runid: Long | None = shown("grows with each start of the management server", extension=True)
-    peers: list[dict[str, Any]] | None = shown("how the management server sees the others, with peers=true")
-    agentscount: Long | None = shown("the number of host agents this Management Server is responsible for")
-    preferredcount: Long | None = shown(
-        "with placement=true: how many of them prefer it, by the list that each should hold", extension=True
-    )
-    pendingjobscount: Long | None = shown("the number of pending jobs in this Management Server")
-    drain: dict[str, Any] | None = shown(
-        "its latest emptying: total, moved, left, failed, eta and more", extension=True
-    )
 
 
 def find_server(txn: Transaction, key: Key, parameter: str = "managementserverid") -> Server:
@@ -74,31 +34,67 @@ class ListManagementServers(ListArguments):
     version: str | None = optional("the version of the management server")
     peers: bool | None = optional("whether to show how each management server sees the others")
     placement: bool | None = optional("whether to show preferredcount", extension=True)
+    agents: bool | None = optional("false: leave out agents and lastagents, which are long", extension=True)
+
+
+@frozen(kw_only=True)
+class ListManagementServersMetrics(ListManagementServers):
+    """Which servers, and how much of each."""
+
+    system: bool | None = optional("false: leave out what the management server tells of its machine")
 
 
 async def _list_management_servers(call: Call, arguments: ListManagementServers) -> Body:
     def work(txn: Transaction) -> Body:
-        one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
-        agents, servers = txn.hosts.up_by_server(), txn.servers.all()
-        known = {server.id: server for server in servers} if arguments.peers else None
-        homes = preferring(txn, servers) if arguments.placement else None
-        jobs, drains = pending_jobs(txn), txn.drains.all()
-        rows = [
-            evolve(
-                _show_server(server, agents, known),
-                preferredcount=None if homes is None else Long(homes[server.id]),
-                pendingjobscount=Long(jobs.get(server.id, 0)),
-                drain=show_drain(txn, drains.get(server.id)),
-            )
-            for server in servers
-            if (one is None or server.id == one.id)
+        return listing("managementserver", list(_servers(txn, arguments)), arguments, lambda found: found[1])
+
+    return await call.store.read(work)
+
+
+async def _list_metrics(call: Call, arguments: ListManagementServersMetrics) -> Body:
+    def work(txn: Transaction) -> Body:
+        reports = txn.servers.reports()
+
+        def show(found: tuple[Server, ServerAnswer]) -> ServerMetricsAnswer:
+            server, answer = found
+            return show_metrics(answer, reports.get(server.id, {}), arguments.system is not False)
+
+        return listing("managementserver", list(_servers(txn, arguments)), arguments, show)
+
+    return await call.store.read(work)
+
+
+def _servers(txn: Transaction, arguments: ListManagementServers) -> Iterator[tuple[Server, ServerAnswer]]:
+    """The servers that are asked for."""
+    one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
+    agents, servers = txn.hosts.up_by_server(), txn.servers.all()
+    known = {server.id: server for server in servers} if arguments.peers else None
+    homes = preferring(txn, servers) if arguments.placement else None
+    hosts = txn.hosts.uuids_by_server() if arguments.agents is not False else None
+    jobs, drains, reports = pending_jobs(txn), txn.drains.all(), txn.servers.reports()
+    for server in servers:
+        if (
+            (one is None or server.id == one.id)
             and arguments.name in (None, server.name)
             and arguments.version in (None, server.version)
             and has_keyword(server.name, arguments)
-        ]
-        return listing("managementserver", rows, arguments)
-
-    return await call.store.read(work)
+        ):
+            report = reports.get(server.id, {})
+            up, others = (None, None) if hosts is None else hosts.get(server.id, ([], []))
+            yield (
+                server,
+                evolve(
+                    _show_server(server, agents, known),
+                    osdistribution=report.get("distribution"),
+                    kernelversion=report.get("kernel"),
+                    lastboottime=date(report.get("booted")),
+                    agents=None if up is None else list(up),
+                    lastagents=None if others is None else list(others),
+                    preferredcount=None if homes is None else Long(homes[server.id]),
+                    pendingjobscount=Long(jobs.get(server.id, 0)),
+                    drain=show_drain(txn, drains.get(server.id)),
+                ),
+            )
 
 
 def _show_server(
@@ -144,5 +140,12 @@ COMMANDS = (
         arguments=ListManagementServers,
         answer=ServerAnswer,
         run=_list_management_servers,
+    ),
+    Command(
+        name="listManagementServersMetrics",
+        description="Lists Management Server metrics, which each of them tells once a minute.",
+        arguments=ListManagementServersMetrics,
+        answer=ServerMetricsAnswer,
+        run=_list_metrics,
     ),
 )

@@ -132,7 +132,9 @@ class Api:
 
     def server_states(self) -> dict[str, str]:
         """The state of every server by its name."""
-        rows: list[dict[str, Any]] = self._ask(lambda client: client.listManagementServers(fetch_list=True))
+        rows: list[dict[str, Any]] = self._ask(
+            lambda client: client.listManagementServers(fetch_list=True, agents=False)
+        )
         return {row["name"]: row["state"] for row in rows}
 
     def setting(self, name: str) -> str:

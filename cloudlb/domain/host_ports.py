@@ -259,6 +259,10 @@ class HostRows(Protocol):
         """Uuid and name of some hosts, removed ones too; a number that no host has is left out."""
         ...
 
+    def uuids_by_server(self) -> Mapping[ServerId, tuple[Sequence[str], Sequence[str]]]:
+        """Uuids of the hosts that are Up on each server, and of those that were there last, ordered by id."""
+        ...
+
     def up_by_server(self) -> Mapping[ServerId, int]:
         """How many hosts are Up on each server that has any."""
         ...

@@ -124,6 +124,14 @@ class ServerRows(Protocol):
         """Write how a server sees the others."""
         ...
 
+    def report(self, server_id: ServerId, report: Mapping[str, Any]) -> None:
+        """Write what a server tells of its machine and itself, instead of what it told before."""
+        ...
+
+    def reports(self) -> Mapping[ServerId, Mapping[str, Any]]:
+        """What each server has told of its machine and itself; empty where it has told nothing."""
+        ...
+
     def all(self) -> list[Server]:
         """Every server, ordered by name, judged by the threshold in force."""
         ...

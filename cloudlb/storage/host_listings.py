@@ -107,6 +107,11 @@ _UP_BY_SERVER = (
     .where(host.c.status == HostStatus.UP.value, host.c.server_id.is_not(None))
     .group_by(host.c.server_id)
 )
+_UUIDS_BY_SERVER = (
+    select(host.c.server_id, host.c.uuid, host.c.status == HostStatus.UP.value)
+    .where(host.c.server_id.is_not(None), host.c.removed.is_(None))
+    .order_by(host.c.id)
+)
 _BY_STATES = (
     select(host.c.status, host.c.resource_state, func.count())
     .where(host.c.removed.is_(None))
@@ -241,6 +246,14 @@ class HostListings:
             rows = self._connection.execute(_NAMES, {"ids": some})
             names |= {HostId(host_id): (uuid, name) for host_id, uuid, name in rows}
         return names
+
+    def uuids_by_server(self) -> Mapping[ServerId, tuple[Sequence[str], Sequence[str]]]:
+        """The hosts of each server."""
+        found: dict[ServerId, tuple[list[str], list[str]]] = {}
+        for server_id, uuid, is_up in self._connection.execute(_UUIDS_BY_SERVER):
+            up, others = found.setdefault(ServerId(server_id), ([], []))
+            (up if is_up else others).append(uuid)
+        return found
 
     def up_by_server(self) -> Mapping[ServerId, int]:
         """How many hosts are Up on each server."""

@@ -24,6 +24,7 @@ _WRITE = update(management_server).where(management_server.c.id == bindparam("of
 _OF_HEARTBEATS = select(configuration.c.name, configuration.c.value).where(
     configuration.c.name.in_((HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD))
 )
+_REPORTS = select(management_server.c.id, management_server.c.report)
 _HOLD = _STATE.with_for_update(read=True)
 _REMOVE = delete(management_server).where(management_server.c.id == bindparam("of_id"))
 _STEP = _WRITE.where(management_server.c.state == bindparam("before"))
@@ -98,6 +99,14 @@ class ServerTable:
         """Replace a server's account of its peers."""
         written = {str(peer): [view.state.value, view.run_id, view.since] for peer, view in peers.items()}
         self._connection.execute(_WRITE, {"of_id": server_id, "peers": written})
+
+    def report(self, server_id: ServerId, report: Mapping[str, Any]) -> None:
+        """Replace what a server tells of itself."""
+        self._connection.execute(_WRITE, {"of_id": server_id, "report": dict(report)})
+
+    def reports(self) -> Mapping[ServerId, Mapping[str, Any]]:
+        """What the servers tell of themselves."""
+        return {ServerId(server_id): report for server_id, report in self._connection.execute(_REPORTS)}
 
     def all(self) -> list[Server]:
         """Every server, ordered by name."""

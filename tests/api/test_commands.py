@@ -44,6 +44,7 @@ COMMANDS = {
     "listHostsMetrics",
     "listInvestigations",
     "listManagementServers",
+    "listManagementServersMetrics",
     "listPods",
     "listRoles",
     "listUserKeys",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloudlb.domain.host_status import STATUS_TABLE, HostStatus
-from cloudlb.domain.models import HostFacts, JobStatus, ServerId
+from cloudlb.domain.host_status import STATUS_TABLE, HostEvent, HostStatus
+from cloudlb.domain.models import HostFacts, JobStatus, ServerId, StatusChange
 from cloudlb.domain.ports import Admission, Location, Transaction
 from tests.api.world import NOW, ApiTestCase
 
@@ -158,6 +158,24 @@ class HostTests(ApiTestCase):
         self.stored(lambda txn: txn.hosts.remove(txn.hosts.find("a").id, self.membership.own.id, None, NOW))
         servers = self.call("listManagementServers")["managementserver"]
         self.assertEqual({"alpha": 1, "beta": 1}, {server["name"]: server["agentscount"] for server in servers})
+
+    def test_servers_name_their_agents(self) -> None:
+        """Those that are Up, and those that were there last; unless nobody wants to know."""
+        ids = {host["name"]: host["id"] for host in self.call("listHosts")["host"]}
+        lost = StatusChange(
+            host_id=self.stored(lambda txn: txn.hosts.find("b")).id,
+            session=self.stored(lambda txn: txn.hosts.find("b")).session,
+            event=HostEvent.AGENT_DISCONNECTED,
+            server_id=self.membership.own.id,
+            reason="a test",
+        )
+        self.stored(lambda txn: txn.hosts.transition([lost], NOW))
+        servers = {row["name"]: row for row in self.call("listManagementServers")["managementserver"]}
+        self.assertEqual(([ids["a"]], [ids["b"]]), (servers["alpha"]["agents"], servers["alpha"]["lastagents"]))
+        self.assertEqual(([ids["c"]], []), (servers["beta"]["agents"], servers["beta"]["lastagents"]))
+        (without,) = self.call("listManagementServers", agents="false", name="alpha")["managementserver"]
+        del servers["alpha"]["agents"], servers["alpha"]["lastagents"]
+        self.assertEqual(servers["alpha"], without)
 
 
 class JobTests(ApiTestCase):

@@ -206,6 +206,16 @@ class HostRowsContract(StoreContract):
         self.write(lambda txn: txn.hosts.set_tags(first.id, []))
         self.assertEqual(self.current().tags, ())
 
+    def test_uuids_by_server(self) -> None:
+        """The hosts of a server that are Up, and the others; deleted ones are on none."""
+        up, down, elsewhere = self.hosts
+        self.step(up, HostEvent.READY)
+        self.admit(admission("c", self.location, server_id=OTHER_SERVER))
+        gone = self.admit(admission("d", self.location))
+        self.write(lambda txn: txn.hosts.remove(gone.id, SERVER, None, 5.0))
+        found = self.look(lambda txn: txn.hosts.uuids_by_server())
+        self.assertEqual({SERVER: ([up.uuid], [down.uuid]), OTHER_SERVER: ([], [elsewhere.uuid])}, found)
+
     def test_annotation(self) -> None:
         """An operator's remark stays, whatever the agent says, until another one or none replaces it."""
         first = self.hosts[0]

@@ -162,6 +162,17 @@ class ServerRowsContract(StoreContract):
         self.write(work)
         self.assertEqual(self.server(), before)
 
+    def test_reports(self) -> None:
+        """What a server told last is kept through its next start, and does not get mixed up with others."""
+        self.register("one", SERVER)
+        self.register("two", OTHER_SERVER)
+        for report in ({"a": 1}, {"b": [0.5, None, "é"]}):
+            self.write(lambda txn, report=report: txn.servers.report(SERVER, report))  # type: ignore[misc]
+        self.register("one", SERVER)
+        self.assertEqual(
+            {SERVER: {"b": [0.5, None, "é"]}, OTHER_SERVER: {}}, self.look(lambda txn: txn.servers.reports())
+        )
+
     def test_peers(self) -> None:
         """A server's account of the others is its last one, of its present life."""
         self.register("one", SERVER)
