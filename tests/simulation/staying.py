@@ -119,5 +119,6 @@ class Staying:
     def _told(self, step: _Step) -> str:
         """A step, with what the host's events say of it."""
         which = EventFilter(event_type=TRANSITION, host_id=step.host_id)
-        events, _ = self._world.read(lambda txn: txn.events.list(which, 0, 1))
-        return f"{step.before} -> {step.after} on {step.owner}; {events[0].description}"
+        events, _ = self._world.read(lambda txn: txn.events.list(which, 0, None))
+        why = next((event.description for event in events if event.details["to"] == step.after), "no event tells why")
+        return f"{step.before} -> {step.after} on {step.owner}; {why}"
