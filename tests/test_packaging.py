@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import runpy
@@ -21,6 +22,8 @@ from cloudlb.config import ServerConfig, load_server_config
 
 ROOT = Path(__file__).parent.parent
 TWISTD = Path(sysconfig.get_path("scripts"), "twistd")
+SOURCE_FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCE_FOLDERS = ("cloudlb", "agent", "twisted")
 TIMEOUT = 120
 """Seconds for any command that a test runs."""
 
@@ -70,9 +73,9 @@ class InstallationTests(SynchronousTestCase):
         # pip builds in the source tree; a copy, so that the checkout stays as it is.
         source = folder / "source"
         source.mkdir(parents=True)
-        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        for name in SOURCE_FILES:
             shutil.copy(ROOT / name, source)
-        for name in ("cloudlb", "agent", "twisted"):
+        for name in SOURCE_FOLDERS:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
         venv.create(folder / "venv", with_pip=False)
         python = folder / "venv" / "bin" / "python"
@@ -102,7 +105,8 @@ class ConfigurationTests(SynchronousTestCase):
         attributes = {attribute.metadata["key"]: attribute for attribute in fields(ServerConfig)}
         self.assertEqual(commented.keys() | given.keys(), attributes.keys())
         for key, value in commented.items():
-            default = attributes[key].default
+            # Whether api.tls is on by default, the address decides.
+            default = None if key == "api.tls" else attributes[key].default
             self.assertEqual(value, "" if default is None else str(default), key)
         self.assertEqual(config.address, given["address"])
 
@@ -113,6 +117,16 @@ class ConfigurationTests(SynchronousTestCase):
             unit.read(ROOT / "etc" / name, encoding="utf-8")
             self.assertIn(f"twistd --nodaemon {plugin} --config ", unit["Service"]["ExecStart"])
             self.assertEqual(unit["Service"]["Restart"], "always")
+
+    def test_the_image_runs_what_the_unit_runs(self) -> None:
+        """The container file copies all that pip needs, and starts the server as systemd does."""
+        text = (ROOT / "etc" / "Containerfile").read_text(encoding="utf-8")
+        copied = {name for line in re.findall(r"(?m)^COPY ([^-\n]+) /source", text) for name in line.split()}
+        self.assertEqual(copied, {*SOURCE_FILES, *SOURCE_FOLDERS})
+        unit = (ROOT / "etc" / "cloudlb-mgmt.service").read_text(encoding="utf-8")
+        (command,) = re.findall(r"(?m)^CMD (.+)$", text)
+        (started,) = re.findall(r"(?m)^ExecStart=/opt/cloudlb/bin/(.+)$", unit)
+        self.assertEqual(json.loads(command), started.split())
 
 
 class DocumentationTests(SynchronousTestCase):
