@@ -78,7 +78,7 @@ class HostRollTests(ApiTestCase):
         self.assertIn("zoneid", self.refused("listHosts", zoneid="nowhere", **PAGE))
 
     @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=12))
-    @settings(max_examples=25, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
     def test_always_like_the_rows(self, steps: list[tuple[str, int]]) -> None:
         """Whatever is done to hosts, a page tells what the rows are."""
         for step, which in steps:
