@@ -162,7 +162,8 @@ class Watch:
                 self._tell("stale", {"at": self._clock.seconds()})
 
     async def _look_for_changes(self, run: str) -> None:
-        since, event = self._latest - OVERLAP, self._event_floor
+        # Rows that nobody has changed since there is such a time have 0.
+        since, event = max(0.0, self._latest - OVERLAP), self._event_floor
         reading = await self._store.read(lambda txn: read_changes(txn, since, event))
         if run != self._run:
             return

@@ -12,7 +12,7 @@ const GRAVITY = ["Down", "Alert", "Error", "Disconnected", "Rebalancing", "Conne
 
 const COLUMNS = [
   { key: "name", title: "Name", cell: (host) => link(`host/${host.id}`, host.name), by: (host) => host.name },
-  { key: "status", title: "Status", width: "9.5rem", cell: (host) => hostStatus(host.status), by: (host) => GRAVITY.indexOf(host.status) },
+  { key: "status", title: "Status", width: "10rem", cell: (host) => hostStatus(host.status), by: (host) => GRAVITY.indexOf(host.status) },
   { key: "server", title: "Server", cell: (host) => serverCell(host), by: (host) => fleet.serverName(host.server) },
   { key: "preferred", title: "Prefers", phone: false, by: (host) => prefers(host),
     cell: (host) => (host.away ? h("span", { class: "tag away" }, `away from ${prefers(host)}`) : h("span", { class: "muted" }, prefers(host))) },

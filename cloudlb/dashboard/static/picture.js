@@ -151,7 +151,7 @@ export class Picture {
     const origin = this.grid.getBoundingClientRect();
     const strength = this.attended ? 0.95 : 0.5;
     this.motion.showFlows(lines.filter(([from, to]) => this.cards.has(from) && this.cards.has(to)).map(([from, to, count]) =>
-      [this.cards.get(from).center(origin), this.cards.get(to).center(origin), count, strength]));
+      [this.cards.get(from).anchor(origin), this.cards.get(to).anchor(origin), count, strength]));
   }
 
   hover(host, event) {

@@ -95,9 +95,10 @@ export class Card {
     return { x: box.left - origin.left + x, y: box.top - origin.top + y };
   }
 
-  center(origin) {
+  /** Where lines to and from it end. */
+  anchor(origin) {
     const box = this.element.getBoundingClientRect();
-    return { x: box.left - origin.left + box.width / 2, y: box.top - origin.top + box.height / 2 };
+    return { x: box.left - origin.left + box.width / 2, y: box.top - origin.top + box.height * 0.4 };
   }
 
   /** The place at a point of the page; -1 where no agent is. */

@@ -86,7 +86,7 @@ export function along(from, to, part) {
 
 function bendOf(from, to) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
-  return { x: (from.x + to.x) / 2 - dy * 0.16, y: (from.y + to.y) / 2 + dx * 0.16 - Math.abs(dx) * 0.06 };
+  return { x: (from.x + to.x) / 2 - dy * 0.12, y: (from.y + to.y) / 2 + Math.abs(dx) * 0.09 };
 }
 
 /** Draw how many agents of one server prefer another, as a line with a number at its middle. */

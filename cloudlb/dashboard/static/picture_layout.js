@@ -1,13 +1,13 @@
 // Where cells stand: pure, without a page.
 
 const LEAST = 6;
-const MOST = 22;
-const SHARE = 0.36;
+const MOST = 30;
+const SHARE = 0.46;
 
 /** The distance of two cells such that `count` of them fill a good part of the room without crowding it. */
 export function pitchFor(count, width, height) {
   const fitting = Math.floor(Math.sqrt((SHARE * width * height) / Math.max(1, count)));
-  const most = width < 500 ? MOST - 4 : Math.max(MOST, Math.floor(width / 60));
+  const most = width < 500 ? MOST - 6 : Math.max(MOST, Math.floor(width / 38));
   return Math.min(most, Math.max(width < 500 ? LEAST + 1 : LEAST, fitting));
 }
 
@@ -16,7 +16,7 @@ export function cardWidth(servers, width) {
   if (width < 500) return width;
   if (servers <= 2) return width / 2.2;
   if (servers <= 4) return width / (servers + 0.3) - 12;
-  return Math.max(190, Math.min(width / 4.4, Math.sqrt((width * width * 0.42) / servers)));
+  return Math.max(168, Math.min(width / 4.4, Math.sqrt((width * width * 0.42) / servers)));
 }
 
 /** The places of one server's agents. Who leaves leaves a gap, which the next one fills: nobody else moves. */

@@ -10,7 +10,7 @@ import { serverStatus } from "./status.js";
 
 export function servers() {
   const body = h("tbody");
-  const drains = h("div", { class: "stack" });
+  const drains = h("div", { class: "stack drains" });
   const failed = new Map();
 
   const show = perFrame(() => {
@@ -44,7 +44,7 @@ export function servers() {
       h("div", { class: "head" }, h("h1", {}, "Servers"),
         h("div", { class: "spread" }, mayChange() && h("button", { class: "button", onclick: rebalance }, "Even out agents"))),
       drains,
-      h("div", { class: "panel scroll" }, h("table", { class: "servers" }, h("caption", { class: "unseen" }, "Management servers"),
+      h("div", { class: "panel scroll" }, h("table", { class: "servers", role: "table" }, h("caption", { class: "unseen" }, "Management servers"),
         h("thead", {}, h("tr", {}, ["Server", "State", "Agents Up", "Away", "Address", "Version", "Started", ""].map((title, place) =>
           h("th", { scope: "col", class: place > 2 && place < 7 ? "phone-off" : "" }, title || h("span", { class: "unseen" }, "Actions"))))), body)),
     ],
@@ -60,15 +60,15 @@ function row(server, counts, most) {
   const { up = 0, away = 0 } = counts ?? {};
   const bar = h("i", { class: "done" });
   bar.style.width = `${(100 * up) / most}%`;
-  return h("tr", {},
-    h("th", { scope: "row" }, link(`hosts?server=${server.id}`, server.name)),
-    h("td", {}, serverStatus(server.state)),
-    h("td", {}, h("div", { class: "agents" }, h("span", { class: "number" }, number(up)), h("div", { class: "meter", "aria-hidden": "true" }, bar))),
-    h("td", { class: "phone-off number" }, away ? link(`hosts?server=${server.id}&where=away`, number(away)) : "0"),
-    h("td", { class: "phone-off mono" }, server.address),
-    h("td", { class: "phone-off mono" }, server.version),
-    h("td", { class: "phone-off muted", title: clock(server.started) }, server.state === "Down" ? "–" : `${duration(fleet.now() - server.started)} ago`),
-    h("td", {}, h("div", { class: "acts" }, serverActions(server))));
+  return h("tr", { role: "row" },
+    h("th", { scope: "row", role: "rowheader" }, link(`hosts?server=${server.id}`, server.name)),
+    h("td", { role: "cell" }, serverStatus(server.state)),
+    h("td", { role: "cell" }, h("div", { class: "agents" }, h("span", { class: "number" }, number(up)), h("div", { class: "meter", "aria-hidden": "true" }, bar))),
+    h("td", { role: "cell", class: "phone-off number" }, away ? link(`hosts?server=${server.id}&where=away`, number(away)) : "0"),
+    h("td", { role: "cell", class: "phone-off mono" }, server.address),
+    h("td", { role: "cell", class: "phone-off mono" }, server.version),
+    h("td", { role: "cell", class: "phone-off muted", title: clock(server.started) }, server.state === "Down" ? "–" : `${duration(fleet.now() - server.started)} ago`),
+    h("td", { role: "cell" }, h("div", { class: "acts" }, serverActions(server))));
 }
 
 function drain(server, failed) {

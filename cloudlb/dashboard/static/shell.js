@@ -41,7 +41,7 @@ export class Shell {
         h("button", { class: "button plain", onclick: toggle }, icon("sun"), "Dark or light"),
         h("button", { class: "button plain phone-off", onclick: showKeys }, icon("keyboard"), "Shortcuts"),
         h("div", { class: "who" }, h("strong", {}, session().username),
-          h("span", { class: "muted small" }, mayChange() ? "may change things" : "may look at everything")),
+          h("span", { class: "muted small" }, mayChange() ? "Administrator" : "May look, and change nothing")),
         h("button", { class: "button plain", onclick: async () => { await logout().catch(() => {}); leave(); } },
           icon("leave"), "Log out")));
     const bar = h("div", { class: "bar" }, this.menu, brand(), this.live[1]);

@@ -33,7 +33,7 @@ export const SHAPES = {
   lost: "M6 1l5.5 10H.5z",
   alert: "M6 0l6 6-6 6-6-6z",
   down: "M2.8 .8L6 4 9.2 .8l2 2L8 6l3.2 3.2-2 2L6 8l-3.2 3.2-2-2L4 6 .8 2.8z",
-  idle: "M4 5h4v2H4z",
+  idle: "M1.5 4.6h9v2.8h-9z",
 };
 
 export function glyph(tone) {

@@ -15,8 +15,8 @@ export class VirtualTable {
     this.rowHeight = 0;
     this.sortCells = new Map();
     this.head = h("tr", { "aria-rowindex": 1 }, columns.map((column) => this.heading(column, onSort)));
-    this.above = h("tr", { class: "gap", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
-    this.below = h("tr", { class: "gap", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
+    this.above = h("tr", { class: "gap", "aria-hidden": "true" }, h("td"));
+    this.below = h("tr", { class: "gap", "aria-hidden": "true" }, h("td"));
     this.body = h("tbody", {}, this.above, this.below);
     this.table = h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, this.head), this.body);
     this.element = h("div", { class: "virtual panel", tabindex: 0, role: "region", "aria-label": caption }, this.table);
