@@ -16,7 +16,8 @@ _ENDLESS = 10_000
 """Columns of an output that is no terminal: nothing is cut off or wrapped in a file."""
 _READABLE = 24
 """Columns that a text needs which is broken into lines."""
-_GAP = 2
+GAP = 2
+"""Columns between columns."""
 STYLES: Mapping[str, str] = {
     "Up": "green",
     "Enabled": "",
@@ -123,7 +124,7 @@ def _fitting(widths: Mapping[str, int], width: int, spare: Sequence[str]) -> lis
     """The headings that there is room for."""
     kept = list(widths)
     for heading in spare:
-        if sum(widths[each] for each in kept) + _GAP * (len(kept) - 1) <= width:
+        if sum(widths[each] for each in kept) + GAP * (len(kept) - 1) <= width:
             break
         kept.remove(heading)
     return kept

@@ -16,7 +16,7 @@ from rich.text import Text
 from cloudlb.cli.client import Row
 from cloudlb.cli.drain_progress import summary
 from cloudlb.cli.events import event_line
-from cloudlb.cli.tables import STYLES, counted, printable, table_of
+from cloudlb.cli.tables import GAP, STYLES, counted, printable, table_of
 from cloudlb.cli.times import ago
 
 MINUTE = 60.0
@@ -99,9 +99,10 @@ def screen(look: Look, rates: Rates, width: int, height: int, trouble: str) -> R
     room = max(3, (height - _FIXED_LINES) // 2)
     shown, more = (rows, 0) if len(rows) <= room else (rows[: room - 1], len(rows) - room + 1)
     servers = table_of(headings, shown, width, wraps=("DRAIN",), spare=("SINCE", ""))
-    # Lines that are too long would be wrapped, and push others off the screen.
-    for column in servers.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
+    # A line that is too long would be wrapped, and push others off the screen.
+    *fixed, last = servers.columns
+    room = width - sum((column.min_width or 0) + GAP for column in fixed)
+    last.no_wrap, last.overflow, last.max_width = True, "ellipsis", max(1, room)
     left = height - _FIXED_LINES - len(shown) - bool(more)
     parts: list[RenderableType] = [_head(look, trouble), _cut(counts_line(look, rates)), Text(), servers]
     if more:

@@ -1,0 +1,211 @@
+"""Tests of `cloudlb top`: what fits on a screen, what changes within a minute, and the keys."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve
+from rich.console import Console
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
+
+from cloudlb.cli.keyboard import Keyboard
+from cloudlb.cli.top_screen import Look, Rates, screen
+from cloudlb.domain.ports import Transaction
+from tests.api.world import add_site
+from tests.cli.command_line import CommandLineTestCase
+
+NOW = 1_790_000_000.0
+
+
+def server(number: int, agents: int, state: str = "Up", **more: Any) -> dict[str, Any]:
+    """A row of listManagementServers."""
+    name = f"10.0.0.{number}"
+    started = "2026-09-21T14:13:10+0000"
+    return {"id": str(number), "name": name, "state": state, "agentscount": agents, "lastserverstart": started, **more}
+
+
+def event(number: int) -> dict[str, Any]:
+    """A row of listEvents; the newest have the greatest numbers."""
+    return {
+        "id": str(number),
+        "created": "2026-09-21T14:13:20+0000",
+        "level": "INFO",
+        "managementservername": "10.0.0.1",
+        "username": "system",
+        "description": f"event {number} \x1b[2J" + "and what it is about " * 5,
+    }
+
+
+def a_look(servers: Sequence[dict[str, Any]], **more: Any) -> Look:
+    """A look at these servers."""
+    values: dict[str, Any] = {
+        "endpoint": "https://10.0.0.1:8080/client/api",
+        "counts": [{"state": "Up", "resourcestate": "Enabled", "count": 5}],
+        "alerts": 0,
+        "events": [event(number) for number in range(100, 0, -1)],
+        "event_count": 100,
+        "at": NOW,
+    }
+    return Look(servers=servers, **{**values, **more})
+
+
+def lines_of(
+    look: Look, rates: Rates | None = None, *, width: int = 80, height: int = 24, trouble: str = ""
+) -> list[str]:
+    """What stands on a screen of this size."""
+    console = Console(file=io.StringIO(), width=width, height=height)
+    console.print(screen(look, rates or Rates(), width, height, trouble))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+class ScreenTests(SynchronousTestCase):
+    """What fits."""
+
+    def test_everything_fits(self) -> None:
+        """On any screen, with few servers and many, nothing is pushed off, wrapped or wider than it."""
+        for number in (1, 3, 30, 300):
+            drain = {"started": "x", "total": 900, "moved": 100, "left": 800, "jobs": 3, "failed": [{}], "eta": 61}
+            rows = [server(each, each * 100) for each in range(2, number + 1)]
+            look = a_look([*rows, server(1, 800, "PreparingForMaintenance", drain=drain)])
+            for width, height in ((80, 24), (80, 12), (200, 60)):
+                lines = lines_of(look, width=width, height=height)
+                self.assertLessEqual(len(lines), height)
+                self.assertLessEqual(max(map(len, lines)), width)
+                self.assertGreater(len(lines), height - 3)
+                self.assertNotIn("\x1b", "".join(lines))
+                self.assertRegex(lines[4], r"\A10\.0\.0\.1 +PreparingForMaintenance  800 ")
+
+    def test_more_servers_than_fit(self) -> None:
+        """How many are not shown, those first that are not Up."""
+        look = a_look([server(number, 10) for number in range(1, 30)] + [server(30, 0, "Down")])
+        lines = lines_of(look)
+        self.assertTrue(lines[4].startswith("10.0.0.30"))
+        self.assertIn("... and 22 more; see: cloudlb servers", lines)
+
+    def test_events_run_below(self) -> None:
+        """The newest is the last."""
+        lines = lines_of(a_look([server(1, 5)]))
+        self.assertIn("event 100 ", lines[-1])
+        self.assertIn("event 99 ", lines[-2])
+
+    def test_counts(self) -> None:
+        """Hosts by state, and by what they are let do where that is less than everything; alerts."""
+        counts = [
+            {"state": "Up", "resourcestate": "Enabled", "count": 5},
+            {"state": "Up", "resourcestate": "Maintenance", "count": 2},
+            {"state": "Alert", "resourcestate": "Enabled", "count": 1},
+        ]
+        lines = lines_of(a_look([server(1, 7)], counts=counts, alerts=1))
+        self.assertEqual("8 hosts: 7 Up, 2 Maintenance, 1 Alert; 1 alert", lines[1])
+
+    def test_trouble(self) -> None:
+        """Why it is old, instead of the heading."""
+        lines = lines_of(a_look([server(1, 7)]), trouble="10.0.0.1 cannot be reached")
+        self.assertRegex(lines[0], r"\A14:13:20 UTC, [0-9]+ s old: 10.0.0.1 cannot be reached\Z")
+
+    def test_rates(self) -> None:
+        """Agents that a server has more or fewer than a minute before, and events in a minute."""
+        rates = Rates()
+        first = a_look([server(1, 10), server(2, 10)])
+        rates.add(first)
+        self.assertIsNone(rates.events())
+        for seconds, agents in ((30, 12), (60, 15), (90, 15), (120, 15)):
+            look = a_look([server(1, agents), server(2, 20 - agents)], at=NOW + seconds, event_count=100 + seconds)
+            rates.add(look)
+            rates.add(look)
+            if seconds == 60:
+                self.assertEqual((5, -5), (rates.change("1"), rates.change("2")))
+                self.assertEqual(60.0, rates.events())
+                self.assertIn("+5", lines_of(look, rates)[4])
+                self.assertIn("60 events/min", lines_of(look, rates)[1])
+        self.assertEqual(0, rates.change("1"))
+        rates.add(evolve(look, event_count=0))
+        self.assertEqual(0.0, rates.events())
+
+
+class KeyboardTests(SynchronousTestCase):
+    """Keys as they are pressed."""
+
+    def test_pressed(self) -> None:
+        """At once, without Enter; and the terminal is as before afterwards."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        import termios  # noqa: PLC0415
+
+        before = termios.tcgetattr(theirs)
+        with Keyboard(theirs) as keyboard:
+            self.assertEqual("", keyboard.pressed(0))
+            os.write(ours, b"q")
+            self.assertEqual("q", keyboard.pressed(5))
+            self.assertNotEqual(before, termios.tcgetattr(theirs))
+        self.assertEqual(before, termios.tcgetattr(theirs))
+
+
+class TopTests(CommandLineTestCase):
+    """The command itself."""
+
+    async def _start(self) -> None:
+        await super()._start()
+
+        def work(txn: Transaction) -> None:
+            add_site(txn)
+            self.bring_up(txn, self.admit(txn, "agent-1"))
+
+        await self.database.run(work)
+
+    async def test_no_terminal(self) -> None:
+        """Everything once, without codes for terminals."""
+        result = await self.run_command("top")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertIn("1 host: 1 Up; 0 alerts", result.stdout)
+        self.assertIn("host agent-1 went from Connecting to Up", result.stdout)
+        self.assertNotIn("\x1b", result.stdout)
+
+    async def test_json(self) -> None:
+        """One document."""
+        document = json.loads((await self.run_command("top", "--json")).stdout)
+        self.assertEqual([1], [row["agentscount"] for row in document["managementserver"]])
+        self.assertEqual([1], [row["count"] for row in document["hostcount"]])
+        self.assertEqual((0, 2), (document["alertcount"], len(document["event"])))
+
+    async def test_terminal(self) -> None:
+        """It shows the servers and ends with q, status 0."""
+        shown, status = await deferToThread(self.on_terminal)
+        self.assertEqual(0, status, shown)
+        self.assertIn("1 host: 1 Up; 0 alerts", shown)
+        self.assertIn("q: quit", shown)
+
+    def on_terminal(self) -> tuple[str, int]:
+        """Run it on a terminal until it has shown something, press q, and see it end."""
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", "from cloudlb.cli.main import main; main()", "top", "--config", str(self.ini)]
+        env = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+        os.close(theirs)
+        shown, deadline = b"", time.monotonic() + 60
+        try:
+            while time.monotonic() < deadline and process.poll() is None:
+                if select.select([ours], [], [], 0.1)[0]:
+                    try:
+                        shown += os.read(ours, 4096)
+                    except OSError:
+                        break
+                if b"alerts" in shown:
+                    os.write(ours, b"q")
+            return shown.decode(errors="replace"), process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
