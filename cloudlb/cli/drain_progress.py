@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from cloudlb.cli.client import Row
 from cloudlb.cli.tables import counted, printable
@@ -66,14 +67,24 @@ def _without_eta(state: Row) -> Row:
     return {key: value for key, value in state.get("drain", {}).items() if key != "eta"}
 
 
+class _BarAndSummary(Progress):
+    """The bar, and the summary on a line of its own: both on one are more than many terminals have room for."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The lines."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["summary"], no_wrap=True, overflow="ellipsis")
+
+
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[Row], None]]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[summary]}", markup=False),
+        TextColumn("{task.percentage:>3.0f}%"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _BarAndSummary(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, summary="")
 
         def show(state: Row) -> None:

@@ -31,9 +31,21 @@ _NUMBER = re.compile(r"([0-9]+)")
 
 
 @click.command()
-@click.option("--state", type=_STATES, metavar="STATE", help="Only those in a state, such as Up or Alert.")
 @click.option(
-    "--resource-state", type=_RESOURCE_STATES, metavar="STATE", help="Only those in a resource state: Maintenance."
+    "--state",
+    "states",
+    type=_STATES,
+    metavar="STATE",
+    multiple=True,
+    help="Only those in a state: Up, Alert; or several.",
+)
+@click.option(
+    "--resource-state",
+    "resource_states",
+    type=_RESOURCE_STATES,
+    metavar="STATE",
+    multiple=True,
+    help="Only those in a resource state: Maintenance; or several.",
 )
 @click.option(
     "--server", metavar="NAME", shell_complete=complete_server, help="Only those that are or were last on it."
@@ -44,8 +56,8 @@ _NUMBER = re.compile(r"([0-9]+)")
 @click.option("--off-preferred", is_flag=True, help="Only those that are not on the first server of their list.")
 @api_options
 def hosts(
-    state: str | None,
-    resource_state: str | None,
+    states: Sequence[str],
+    resource_states: Sequence[str],
     server: str | None,
     zone: str | None,
     pod: str | None,
@@ -64,12 +76,22 @@ def hosts(
     found = client.list(
         "listHosts",
         placement="true",
-        state=state,
-        resourcestate=resource_state,
+        # The API takes one.
+        state=states[0] if len(states) == 1 else None,
+        resourcestate=resource_states[0] if len(resource_states) == 1 else None,
         managementserverid=None if server is None else find_server(client, server)["id"],
         **places,
     )
-    rows = sorted((row for row in found if not off_preferred or row.get("onpreferred") is False), key=_by_name)
+    rows = sorted(
+        (
+            row
+            for row in found
+            if (not states or row["state"] in states)
+            and (not resource_states or row["resourcestate"] in resource_states)
+            and (not off_preferred or row.get("onpreferred") is False)
+        ),
+        key=_by_name,
+    )
     if as_json:
         print_json(rows)
         return

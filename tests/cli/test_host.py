@@ -79,7 +79,10 @@ class HostCommandTests(CommandLineTestCase):
         await self.lose("agent-2")
         for arguments, names in (
             (("--state", "up"), ["agent-1", "agent-10"]),
+            (("--state", "Up", "--state", "Alert"), ["agent-1", "agent-2", "agent-10"]),
+            (("--state", "Alert", "--state", "Down"), ["agent-2"]),
             (("--resource-state", "Maintenance"), []),
+            (("--resource-state", "Maintenance", "--resource-state", "Disabled"), []),
             (("--server", "m"), ["agent-1", "agent-2", "agent-10"]),
             (("--server", "127.0.0.2"), []),
             (("--zone", "zone", "--pod", "pod", "--cluster", "cluster"), ["agent-1", "agent-2", "agent-10"]),
