@@ -28,6 +28,8 @@ myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False

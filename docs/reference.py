@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from textwrap import fill
+from types import ModuleType
 from typing import Any
 
 from attrs import frozen
@@ -161,12 +162,17 @@ def _command(command: Command[Any]) -> str:
     return f"{text}\n{_table('parameter', parameters)}" if parameters else text
 
 
+def _topic(module: ModuleType) -> str:
+    """What the first words of a module's docstring call it."""
+    return re.split(r"[:.,]", module.__doc__ or module.__name__, maxsplit=1)[0]
+
+
 def api(page: str) -> str:
     """The page of the API's commands."""
     parts = [page[: page.index("\n## ")] if "\n## " in page else page]
     answers: dict[str, type[Any]] = {}
     for topic in TOPICS:
-        parts.append(f"## {_plain((topic.__doc__ or '').splitlines()[0].rstrip('.'))}\n")
+        parts.append(f"## {_plain(_topic(topic))}\n")
         parts += map(_command, topic.COMMANDS)
         answers |= {_answer_name(command.answer): command.answer for command in topic.COMMANDS}
     parts.append("## What is answered\n\nFields without a value are left out.\n")
