@@ -71,8 +71,8 @@ def _fragment(part: object) -> orjson.Fragment:
 
 def _fill(parent: ET.Element, content: Mapping[str, Any]) -> None:
     for name, value in content.items():
-        for each in value if isinstance(value, list) else [value]:
-            item = orjson.loads(each.content) if isinstance(each, Json) else each
+        content_of = orjson.loads(value.content) if isinstance(value, Json) else value
+        for item in content_of if isinstance(content_of, list) else [content_of]:
             element = ET.SubElement(parent, _element_name(name))
             if isinstance(item, Mapping):
                 _fill(element, item)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from attrs import evolve, frozen
+from attrs import evolve
 
 from cloudlb.api.envelope import Json
 from cloudlb.api.host_answer import servers_by_id, show_host
@@ -23,14 +23,8 @@ from cloudlb.domain.ports import Store, Transaction
 
 MOST = 50_000
 """Hosts that are kept, some 1 KiB each; those that were written first go first."""
-
-
-@frozen
-class _Entry:
-    version: object
-    """Of the row, and what is shown of its server."""
-    written: bytes
-    """A JSON object without its end."""
+_STATE = Stamp._fields.index("server_id")
+"""Where in a stamp the fields begin that tell one state of a row from another."""
 
 
 class HostRoll:
@@ -38,7 +32,8 @@ class HostRoll:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._entries: dict[HostId, _Entry] = {}
+        # The state that was written, what is shown of its server, and a JSON object without its end.
+        self._entries: dict[HostId, tuple[tuple[object, ...], object, bytes]] = {}
 
     async def page(
         self, filter_of: Callable[[Transaction], HostFilter | None], offset: int, limit: int
@@ -54,28 +49,35 @@ class HostRoll:
             return ((), 0, {}) if which is None else (*txn.hosts.stamps(which, offset, limit), servers_by_id(txn))
 
         stamps, total, servers = await self._store.read(look)
-        labels: dict[ServerId | None, object] = {id_: (server.uuid, server.name) for id_, server in servers.items()}
-        versions = {stamp.id: (stamp.version, labels.get(stamp.server_id)) for stamp in stamps}
-        written = {id_: known for id_, version in versions.items() if (known := self._known(id_, version)) is not None}
-        if unknown := [id_ for id_ in versions if id_ not in written]:
-            added = await self._store.read(lambda txn: _write(txn, unknown))
+        shown: dict[ServerId | None, object] = {id_: (server.uuid, server.name) for id_, server in servers.items()}
+        written, unknown = dict[HostId, bytes](), list[Stamp]()
+        for stamp in stamps:
+            entry = self._entries.get(stamp[0])
+            if entry is not None and entry[0] == stamp[_STATE:] and entry[1] == shown.get(stamp[2]):
+                written[stamp[0]] = entry[2]
+            else:
+                unknown.append(stamp)
+        if unknown:
+            added = await self._store.read(lambda txn: _write(txn, [stamp.id for stamp in unknown]))
             written |= added
-            self._keep(added, versions)
+            self._keep([stamp for stamp in unknown if stamp.id in added], shown, added)
         if not total:
             return {}
         # One that was removed in between is not there.
-        rows = [_with_time(written[stamp.id], stamp) for stamp in stamps if stamp.id in written]
-        return {"count": total, **({"host": rows} if rows else {})}
+        rows = [
+            b"%b%b" % (written[id_], _end(heard if heard is None else int(heard)))
+            for id_, heard, *_ in stamps
+            if id_ in written
+        ]
+        return {"count": total, **({"host": Json(b"[%b]" % b",".join(rows))} if rows else {})}
 
-    def _known(self, host_id: HostId, version: object) -> bytes | None:
-        entry = self._entries.get(host_id)
-        return None if entry is None or entry.version != version else entry.written
-
-    def _keep(self, added: Mapping[HostId, bytes], versions: Mapping[HostId, object]) -> None:
-        for id_, written in added.items():
-            # What has changed since the version was read, has another one that will be asked for.
-            self._entries.pop(id_, None)
-            self._entries[id_] = _Entry(versions[id_], written)
+    def _keep(
+        self, stamps: Sequence[Stamp], shown: Mapping[ServerId | None, object], added: Mapping[HostId, bytes]
+    ) -> None:
+        for stamp in stamps:
+            # What has changed since the state was read, has another one that will be asked for.
+            self._entries.pop(stamp.id, None)
+            self._entries[stamp.id] = stamp[_STATE:], shown.get(stamp.server_id), added[stamp.id]
         while len(self._entries) > MOST:
             del self._entries[next(iter(self._entries))]
 
@@ -88,12 +90,6 @@ def _write(txn: Transaction, ids: Sequence[HostId]) -> Mapping[HostId, bytes]:
     }
 
 
-def _with_time(written: bytes, stamp: Stamp) -> Json:
-    if stamp.last_heard is None:
-        return Json(b"%b}" % written)
-    return Json(b'%b,"lastpinged":"%b"}' % (written, _date(int(stamp.last_heard))))
-
-
 @lru_cache(maxsize=4096)
-def _date(second: int) -> bytes:
-    return str(date(second)).encode()
+def _end(last_heard: int | None) -> bytes:
+    return b"}" if last_heard is None else f',"lastpinged":"{date(last_heard)}"}}'.encode()

@@ -18,6 +18,7 @@ from cloudlb.domain.models import (
     OutOfBand,
     PodId,
     ServerId,
+    Session,
     StatusChange,
     Transition,
     ZoneId,
@@ -54,10 +55,14 @@ class Stamp(NamedTuple):
     """Which state of a host's row there is, without the row."""
 
     id: HostId
-    version: tuple[object, ...]
-    """Another one where anything of the host has changed but when it was heard."""
-    server_id: ServerId | None
     last_heard: float | None
+    server_id: ServerId | None
+    changed: float
+    """The row, but for the time when it was heard; 0: by a server that did not write it down yet."""
+    session: Session
+    status: str
+    resource_state: str
+    disconnected: float | None
 
 
 @frozen(kw_only=True)

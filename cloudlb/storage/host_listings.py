@@ -231,7 +231,7 @@ class HostListings:
         conditions = [host.c.removed.is_(None), *_conditions(which)]
         total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
         rows = self._connection.execute(_STAMPS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit))
-        return [Stamp(HostId(row[0]), tuple(row[2:]), row[2], row[1]) for row in rows], total
+        return list(map(Stamp._make, rows.all())), total
 
     def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
         """Where some hosts are."""
