@@ -51,6 +51,7 @@ format: $(TOOLS)
 
 types: $(TOOLS)
 	$(BIN)/mypy --strict
+	$(BIN)/mypy --strict docs/*.py
 
 layers: $(TOOLS)
 	$(BIN)/lint-imports

@@ -60,7 +60,7 @@ setup(
             "setuptools>=77",
             "types-PyYAML>=6.0",
         ],
-        "docs": ["furo>=2024.8", "myst-parser>=4.0", "sphinx>=8.1"],
+        "docs": ["furo>=2024.8", "myst-parser>=4.0", "sphinx>=8.1", "types-docutils>=0.21"],
     },
     entry_points={"console_scripts": ["cloudlb = cloudlb.cli.main:main"]},
 )
