@@ -119,7 +119,7 @@ class SendCommandTests(ApiTestCase):
     def test_host_without_an_agent(self) -> None:
         """The row says Up and no agent is here: the job ends, and says so as CloudStack's do."""
         job = self.started()
-        for _ in range(40):
+        for _ in range(160):
             self.clock.advance(0.25)
         state = self.call("queryAsyncJobResult", jobid=job)
         self.assertEqual((2, 534, "sendCommand"), (state["jobstatus"], state["jobresultcode"], state["cmd"]))
