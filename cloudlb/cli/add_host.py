@@ -23,7 +23,7 @@ _FILES: Mapping[str, str] = {
 _DIRECT = "Simulator"
 
 
-@click.command("add-host")
+@click.command("add-host", short_help="Add a host, and write the files of its agent.")
 @click.argument("address")
 @click.option(
     "--cluster",

@@ -61,7 +61,7 @@ def agent_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("agents/[0-9]*/agent.properties"), key=lambda path: int(path.parent.name))
 
 
-@click.command()
+@click.command(short_help="Run many agents in one process.")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--count", type=click.IntRange(min=1), help="How many, the first ones of DIR; all unless given.")
 def agents(folder: Path, count: int | None) -> None:

@@ -15,7 +15,7 @@ from cloudlb.cli.tables import counted, print_json, print_line, print_table, pri
 from cloudlb.cli.times import utc
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="What an operator must look at.")
 @click.option("--follow", "follows", is_flag=True, help="The newest last, and then what comes, until Ctrl-C.")
 @api_options
 def alerts(follows: bool, client: Client, as_json: bool) -> None:

@@ -9,7 +9,7 @@ _VARIABLE = "_CLOUDLB_COMPLETE"
 """Where the shell's script asks for completions, by click's rule from the name of the program."""
 
 
-@click.command()
+@click.command(short_help="What makes a shell complete commands and names.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

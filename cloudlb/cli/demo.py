@@ -73,7 +73,7 @@ class LocalWorld:
         time.sleep(seconds)
 
 
-@click.command()
+@click.command(short_help="Play failover and failback on this machine.")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def demo(folder: Path) -> None:
     """Start the deployment in DIR and play failover and failback with it; fails unless every step held."""

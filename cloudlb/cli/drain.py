@@ -23,7 +23,7 @@ EXIT_STATUS: Mapping[str, int] = {"done": 0, "forced": 0, "timed out": NOT_ALL, 
 _SHUTDOWN_STATES = ("PreparingForShutDown", "ReadyToShutDown")
 
 
-@click.command()
+@click.command(short_help="Have a server emptied, and watch it.")
 @click.argument("name", shell_complete=complete_server)
 @click.option("--algorithm", metavar="A", help="How agents choose their new servers; without it, as ever.")
 @click.option("--forced", is_flag=True, help="When the time is over, disconnect the agents that are left.")
@@ -61,7 +61,7 @@ def drain(
         sys.exit(EXIT_STATUS[_end(state)])
 
 
-@click.command()
+@click.command(short_help="Use a server again.")
 @click.argument("name", shell_complete=complete_server)
 @click.option("--no-rebalance", is_flag=True, help="Do not have agents moved back to it now.")
 @api_options

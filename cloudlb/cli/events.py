@@ -15,7 +15,7 @@ from cloudlb.cli.tables import print_json, print_line, print_table, printable
 from cloudlb.cli.times import Since, utc
 
 
-@click.command()
+@click.command(short_help="What happened, and what happens.")
 @click.option(
     "--host", metavar="HOST", shell_complete=complete_host, help="Only those of a host: a name, an id or a uuid."
 )

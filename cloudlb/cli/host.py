@@ -17,7 +17,7 @@ from cloudlb.cli.times import ago, utc
 _EVENTS = 10
 
 
-@click.command()
+@click.command(short_help="One host in full.")
 @click.argument("name", shell_complete=complete_host)
 @api_options
 def host(name: str, client: Client, as_json: bool) -> None:

@@ -30,7 +30,7 @@ _RESOURCE_STATES = click.Choice([state.value for state in ResourceState], False)
 _NUMBER = re.compile(r"([0-9]+)")
 
 
-@click.command()
+@click.command(short_help="The hosts: states, servers, preferred servers.")
 @click.option(
     "--state",
     "states",

@@ -14,7 +14,7 @@ from cloudlb.domain.balancing import Algorithm
 _PORTS = click.IntRange(1, 65535)
 
 
-@click.command()
+@click.command(short_help="Make a deployment in a folder, or add to it.")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--server", "servers", metavar="ADDRESS", multiple=True, help="A server's address; once for each server.")
 @click.argument("more_servers", metavar="[ADDRESS]...", nargs=-1)

@@ -14,7 +14,7 @@ from cloudlb.cli.times import utc
 _MOST = 500
 
 
-@click.command()
+@click.command(short_help="Why agents were looked into, and what came out.")
 @click.argument("host", required=False, shell_complete=complete_host)
 @click.option(
     "--limit", type=click.IntRange(1, _MOST), default=20, show_default=True, metavar="N", help="How many at most."

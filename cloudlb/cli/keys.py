@@ -12,7 +12,7 @@ from cloudlb.cli.tables import print_json, print_table, printable
 from cloudlb.cli.times import utc
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Pairs of API keys: list, issue, revoke.")
 @click.option("--user", metavar="NAME", shell_complete=complete_user, help="Only those of a user.")
 @api_options
 def keys(user: str | None, client: Client, as_json: bool) -> None:

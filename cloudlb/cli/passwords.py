@@ -12,7 +12,7 @@ from cloudlb.cli.tables import print_json, printable
 from cloudlb.domain.users import Role
 
 
-@click.command()
+@click.command(short_help="Change a password.")
 @click.argument("user", required=False, shell_complete=complete_user)
 @api_options
 def password(user: str | None, client: Client, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from cloudlb.cli.tables import counted, print_json, print_table, printable
 from cloudlb.domain.balancing import Algorithm
 
 
-@click.command()
+@click.command(short_help="Who would move: now, or after a change.")
 @click.option("--host", metavar="LIST", help="Try these addresses for the setting `host`.")
 @click.option(
     "--algorithm",

@@ -12,7 +12,7 @@ from cloudlb.cli.jobs import wait_for_job
 from cloudlb.cli.tables import counted, print_json, printable
 
 
-@click.command()
+@click.command(short_help="Even out how many agents each server has.")
 @api_options
 def rebalance(client: Client, as_json: bool) -> None:
     """Even out how many agents each server has, and wait until all have moved that `cloudlb plan` shows.

@@ -151,7 +151,7 @@ def introduce(cluster: LocalCluster) -> str:
     )
 
 
-@click.command()
+@click.command(short_help="Run a deployment on this machine.")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def run(folder: Path) -> None:
     """Start the deployment in DIR on this machine and show who is where, until Ctrl-C."""

@@ -13,7 +13,7 @@ from cloudlb.cli.tables import print_json, print_table, printable
 from cloudlb.cli.times import ago
 
 
-@click.command()
+@click.command(short_help="The management servers and their agents.")
 @api_options
 def servers(client: Client, as_json: bool) -> None:
     """Show the management servers: who lives, how many agents each has and how far its emptying is.
@@ -58,7 +58,7 @@ def _since(row: Row, now: float) -> str | None:
     return None if date is None else ago(date, now)
 
 
-@click.command()
+@click.command(short_help="Forget a server that is Down.")
 @click.argument("name", shell_complete=complete_server)
 @api_options
 def remove_server(name: str, client: Client, as_json: bool) -> None:

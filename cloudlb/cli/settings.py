@@ -22,7 +22,7 @@ _CLUSTER = click.option("--cluster", metavar="NAME", shell_complete=complete_clu
 _YES = click.option("--yes", is_flag=True, help="Do not show what would move, and do not ask.")
 
 
-@click.command()
+@click.command(short_help="The settings: values, defaults, meanings.")
 @click.argument("name", required=False, shell_complete=complete_setting)
 @_CLUSTER
 @api_options
@@ -52,7 +52,11 @@ def settings(name: str | None, cluster: str | None, client: Client, as_json: boo
 
 
 # A value may be a negative number, which must reach the server to be refused with its reason.
-@click.command("set", context_settings={"ignore_unknown_options": True})
+@click.command(
+    "set",
+    short_help="Change a setting, live; asks before agents move.",
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("name", shell_complete=complete_setting)
 @click.argument("value")
 @_CLUSTER
@@ -75,7 +79,7 @@ def set_value(
     _show_change(answer["configuration"], as_json)
 
 
-@click.command()
+@click.command(short_help="Set a setting to its default.")
 @click.argument("name", shell_complete=complete_setting)
 @_CLUSTER
 @_YES

@@ -45,7 +45,7 @@ MACHINES = (
 )
 
 
-@click.command()
+@click.command(short_help="What can happen to a host, and where that leads.")
 @click.option("--mermaid", is_flag=True, help="Print drawings in Mermaid's language, for Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of tables.")
 def states(mermaid: bool, as_json: bool) -> None:

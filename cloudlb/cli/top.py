@@ -23,7 +23,7 @@ _PAUSE = 2.0
 _EVENTS = 100
 
 
-@click.command()
+@click.command(short_help="The cluster on one live screen.")
 @api_options
 def top(client: Client, as_json: bool) -> None:
     """Show the cluster on one screen, anew every two seconds: servers, agents by state, and what happens. q ends it.

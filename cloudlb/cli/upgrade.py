@@ -15,7 +15,7 @@ from cloudlb.storage.migrate import SchemaMismatch, Upgrade, preview
 from cloudlb.storage.migrate import upgrade as run_migrations
 
 
-@click.command()
+@click.command(short_help="Bring the database to the schema of this version.")
 @click.argument("target", metavar="DIR|FILE|URL")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def upgrade(target: str, dry_run: bool) -> None:

@@ -17,7 +17,7 @@ ROLES: Mapping[str, Role] = {"administrator": Role.ADMINISTRATOR, "read-only": R
 _ROLE = click.Choice(list(ROLES))
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="The users and their roles; make and change them.")
 @api_options
 def users(client: Client, as_json: bool) -> None:
     """Show the users and their roles; and make, change and delete them."""
