@@ -52,10 +52,12 @@ setup(
         "kvm": ["libvirt-python>=9.0"],
         "dev": [
             "ansible-core>=2.18",
+            "axe-playwright-python>=0.1.4",
             "hypothesis>=6.100",
             "import-linter>=2.1",
             "mypy>=1.13",
             "mypy-zope>=1.0.9",
+            "playwright>=1.49",
             "ruff>=0.8",
             "setuptools>=77",
             "types-PyYAML>=6.0",

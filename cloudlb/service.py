@@ -293,8 +293,8 @@ class Server(Service):
                 self.census,
             )
         )
-        sessions = Sessions(reactor)
-        self.stream = Stream(database, reactor, lambda: str(new_uuid()), LoggedIn(sessions, database))
+        self.sessions = Sessions(reactor)
+        self.stream = Stream(database, reactor, lambda: str(new_uuid()), LoggedIn(self.sessions, database))
         self.site = api_site(
             ApiContext(
                 store=database,
@@ -308,7 +308,7 @@ class Server(Service):
                 membership=self.membership,
                 clock=reactor,
                 host_roll=HostRoll(database),
-                sessions=sessions,
+                sessions=self.sessions,
                 attempts=Attempts(reactor),
             ),
             {

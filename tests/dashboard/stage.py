@@ -6,7 +6,7 @@ Servers and hosts are rows: nobody holds a link. What a cluster would write, a t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.protocols.policies import WrappingFactory
 
+from cloudlb.api.sessions import Session
 from cloudlb.config import ServerConfig
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, HostFacts, HostId, ServerId, StatusChange
@@ -134,6 +135,10 @@ class Stage:
                     txn.servers.heartbeat(server_id)
 
         return self.database.run(work)
+
+    def sessions(self) -> MutableMapping[str, Session]:
+        """Who is logged in."""
+        return self.service.sessions._sessions
 
     def fall_silent(self, server: str) -> None:
         """A server that is not this one does not write any more."""

@@ -10,6 +10,7 @@ import { findings } from "./investigations.js";
 import { hostStatus, serverStatus, words } from "./status.js";
 
 const AGAIN = 15000;
+const FIRST = 6;
 
 export function host({ argument }) {
   const id = Number(argument);
@@ -108,7 +109,7 @@ function way(host, row) {
   if (host.direct) return h("li", { class: "muted" }, "It has no agent: its resource runs inside of a server.");
   const list = row?.serverlist?.split(",") ?? [];
   if (!list.length) return h("li", { class: "muted" }, fleet.algorithm === "shuffle" ? "Under shuffle only its agent knows the order." : "…");
-  return list.map((address, place) => {
+  const steps = list.map((address, place) => {
     const server = fleet.byAddress.get(address);
     const here = server && server.id === host.server;
     return h("li", { class: here && host.up ? "here" : "" }, place > 0 && icon("arrow"),
@@ -117,4 +118,7 @@ function way(host, row) {
         place === 0 && h("span", { class: "tag strong" }, "preferred"),
         here && host.up && h("span", { class: "tag strong" }, "connected")));
   });
+  if (steps.length <= FIRST) return steps;
+  const rest = steps.slice(FIRST);
+  return [steps.slice(0, FIRST), h("li", { class: "rest" }, h("details", {}, h("summary", {}, `and ${rest.length} more`), h("ol", { class: "way" }, rest)))];
 }

@@ -18,12 +18,12 @@ export class Card {
     this.picture = picture;
     this.chosen = -1;
     this.columns = 1;
-    this.name = h("h3");
+    this.name = h("h2");
     this.state = h("span");
     this.figures = h("p", { class: "figures number" });
     this.drain = h("div", { class: "drain", hidden: true });
     this.canvas = h("canvas", { "aria-hidden": "true" });
-    this.option = h("div", { role: "option", class: "unseen", id: `cell-${cards}`, "aria-selected": "true" });
+    this.option = h("div", { role: "option", class: "unseen", id: `cell-${cards}`, "aria-selected": "false" }, "No agent is chosen");
     this.cells = h("div", { class: "cells", tabindex: 0, role: "listbox", onkeydown: (event) => this.onKey(event),
       onfocus: () => picture.attend(this), onblur: () => this.choose(-1) }, this.canvas, this.option);
     this.element = h("section", { class: "card", onpointerenter: () => picture.attend(this), onpointerleave: () => picture.attend(null) },
@@ -141,6 +141,7 @@ export class Card {
     const host = place < 0 ? null : fleet.hosts.get(this.slots.ids[place]);
     if (host) {
       say(this.option, describe(host));
+      this.option.setAttribute("aria-selected", "true");
       this.option.setAttribute("aria-posinset", place + 1);
       this.option.setAttribute("aria-setsize", this.slots.size);
       this.cells.setAttribute("aria-activedescendant", this.option.id);

@@ -33,7 +33,7 @@ export class Shell {
       class: "button plain icon-only", "aria-label": "Menu", "aria-expanded": "false", "aria-controls": "side",
       onclick: () => this.toggleMenu(),
     }, icon("menu"));
-    this.side = h("div", { class: "side", id: "side" },
+    this.side = h("aside", { class: "side", id: "side", "aria-label": "cloudlb" },
       brand(),
       h("nav", { "aria-label": "Views" }, h("ul", {}, VIEWS.map(([name, title]) => this.link(name, title)))),
       h("div", { class: "side-end" },
@@ -44,7 +44,7 @@ export class Shell {
           h("span", { class: "muted small" }, mayChange() ? "Administrator" : "May look, and change nothing")),
         h("button", { class: "button plain", onclick: async () => { await logout().catch(() => {}); leave(); } },
           icon("leave"), "Log out")));
-    const bar = h("div", { class: "bar" }, this.menu, brand(), this.live[1]);
+    const bar = h("header", { class: "bar" }, this.menu, brand(), this.live[1]);
     fill(root, bar, this.veil, h("div", { class: "frame" }, this.side, this.main));
     this.setState("waiting");
     this.ends = fleet.observe(() => this.showAlerts());
