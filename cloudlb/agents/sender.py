@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from attrs import define, evolve
@@ -36,6 +36,7 @@ from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.late_answers import LateAnswers, has_failed
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.requests import Answers
+from cloudlb.agents.sequences import Sequences
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.permissions import refusal
@@ -73,7 +74,9 @@ _RESULTS: Mapping[type[CommandError], str] = {
 class Router(Protocol):
     """Takes commands to hosts that are not Up on this server."""
 
-    def send(self, host_id: HostId, outgoing: Commands, *, timeout: float, flags: Flag) -> Deferred[Answers]:
+    def send(
+        self, host_id: HostId, outgoing: Commands, *, timeout: float, flags: Flag, behind: Deferred[Any] | None = None
+    ) -> Deferred[Answers]:
         """Send a request to wherever its host is, or comes to soon.
 
         Args:
@@ -81,6 +84,8 @@ class Router(Protocol):
             outgoing: as they are to arrive.
             timeout: seconds until the answers are overdue.
             flags: stop_on_error and in_sequence as wanted.
+            behind: of a request in sequence: fires, never with a failure, when those before it have ended that were
+                sent without the router.
 
         Returns:
             One answer per command, or a failure, always a CommandError. It may be cancelled.
@@ -134,6 +139,7 @@ class Sender:
         self._logids = count(new_uuid().int)
         self._clock = clock
         self._late = LateAnswers(clock)
+        self._sequences = Sequences()
         self._queries = SparseLog(clock, self.log)
         self.router: Router | None = None
         """Takes what is for hosts that are not here; None: it fails at once."""
@@ -289,9 +295,10 @@ class Sender:
             return None
         if why := refused(host, commands):
             raise AgentUnavailable(why)
-        if in_sequence and self.router is not None and self.router.in_turn(host_id):
-            return None
-        return attache
+        behind_others = self.router is not None and (
+            self.router.in_turn(host_id) or self._sequences.elsewhere(host_id, attache)
+        )
+        return None if in_sequence and behind_others else attache
 
     def _sent(
         self, attache: Attache | None, host_id: HostId, outgoing: Commands, timeout: float, flags: Flag
@@ -299,10 +306,12 @@ class Sender:
         router = self.router
         if attache is None:
             assert router is not None, "nobody takes it"
-            return router.send(host_id, outgoing, timeout=timeout, flags=flags)
+            behind = self._sequences.sent(host_id) if Flag.IN_SEQUENCE in flags else None
+            return router.send(host_id, outgoing, timeout=timeout, flags=flags, behind=behind)
         sent = attache.send(outgoing, timeout=timeout, flags=flags, own=False)
         if router is None or Flag.IN_SEQUENCE not in flags:
             return sent
+        self._sequences.follow(host_id, attache, sent)
         deadline = self._clock.seconds() + timeout
 
         def follow(failure: Failure) -> Deferred[Answers]:
@@ -310,7 +319,8 @@ class Sender:
             failure.trap(NotSent)  # type: ignore[no-untyped-call]  # Twisted has no types there
             assert isinstance(failure.value, NotSent)
             remaining = max(0.0, deadline - self._clock.seconds())
-            return router.send(host_id, failure.value.commands, timeout=remaining, flags=flags)
+            behind = self._sequences.sent(host_id)
+            return router.send(host_id, failure.value.commands, timeout=remaining, flags=flags, behind=behind)
 
         return sent.addErrback(follow)
 

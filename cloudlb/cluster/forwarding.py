@@ -106,7 +106,9 @@ class Forwarding:
         """How many requests are under way, or wait."""
         return self._under_way.total()
 
-    def send(self, host_id: HostId, outgoing: Commands, *, timeout: float, flags: Flag) -> Deferred[Answers]:
+    def send(
+        self, host_id: HostId, outgoing: Commands, *, timeout: float, flags: Flag, behind: Deferred[Any] | None = None
+    ) -> Deferred[Answers]:
         """See Router."""
         name = f"host {host_id}"
         packet = write_packet(
@@ -127,7 +129,8 @@ class Forwarding:
         request = _Request(host_id, outgoing, packet, flags, timeout, deadline, name)
         self._under_way[host_id] += 1
         self._bytes += len(packet)
-        sent = self._in_turn(request) if Flag.IN_SEQUENCE in flags else Deferred.fromCoroutine(self._route(request))
+        in_sequence = Flag.IN_SEQUENCE in flags
+        sent = self._in_turn(request, behind) if in_sequence else Deferred.fromCoroutine(self._route(request))
         sent.addTimeout(timeout, self._clock, onTimeoutCancel=partial(_overdue, request))
         sent.addErrback(self._definite, request)
         self._waits.add(sent)
@@ -145,10 +148,15 @@ class Forwarding:
 
     # One request.
 
-    def _in_turn(self, request: _Request) -> Deferred[Answers]:
+    def _in_turn(self, request: _Request, behind: Deferred[Any] | None) -> Deferred[Answers]:
         """Begin when those in sequence before it have ended."""
         turn = self._turns.setdefault(request.host_id, DeferredLock())
-        return turn.run(lambda: Deferred.fromCoroutine(self._route(request)))
+        return turn.run(lambda: Deferred.fromCoroutine(self._route_behind(request, behind)))
+
+    async def _route_behind(self, request: _Request, behind: Deferred[Any] | None) -> Answers:
+        if behind is not None:
+            await behind
+        return await self._route(request)
 
     def _ended(self, outcome: Any, sent: Deferred[Answers], request: _Request) -> Any:
         self._waits.discard(sent)

@@ -191,6 +191,25 @@ class StoryTests(WorldCase):
         for sent in (running, *waiting):
             self.assert_answered(sent)
 
+    def test_its_turn_comes_when_the_old_link_is_done(self) -> None:
+        """What was sent on the old link, and is still on its way there, comes before what goes to the new server."""
+        self.begin(delay=0)
+        world, agent = self.play.world, self.agent
+        move(world, agent, C)
+        while agent.server != C:
+            world.advance(0.001)
+        world.network.cut(B, agent.address, one_way=True)
+        sent = [self.send("query", B, in_sequence=True) for _ in range(2)]
+        world.advance(1)
+        sent.append(self.send("query", B, in_sequence=True))
+        world.advance(1)
+        self.assertEqual([[], [], []], [each.ends for each in sent])
+        world.network.heal()
+        world.advance(5)
+        for each in sent:
+            self.assert_answered(each)
+        self.assertEqual([each.mark for each in sent], self.play.executed()[-3:])
+
     def test_the_owner_is_dead_before(self) -> None:
         """The host is waited for, and found where it goes."""
         self.begin()
