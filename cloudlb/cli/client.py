@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 import click
 import requests
@@ -84,9 +85,9 @@ class Client:
         configuration = Configuration.read(config)
         return cls(configuration if at is None else configuration.at(at), timeout=timeout)
 
-    def at(self, address: str) -> Client:
+    def at(self, address: str, *, timeout: int | None = None) -> Client:
         """The API of another server; their ports are the same."""
-        return Client(self._configuration.at(address))
+        return Client(self._configuration.at(address), timeout=timeout)
 
     @property
     def api_key(self) -> str:
@@ -120,6 +121,17 @@ class Client:
             return self.call(command, **parameters)
         finally:
             self._cs.method = "get"
+
+    def page(self, name: str) -> str:
+        """What stands at the root of the server's site under a name, for whoever may read it."""
+        try:
+            response = self._cs.session.get(
+                urljoin(self.endpoint, f"/{name}"), timeout=self._cs.timeout, verify=self._cs.verify, cert=self._cs.cert
+            )
+            response.raise_for_status()
+        except OSError as error:
+            raise Failure(f"{self.endpoint}: {_reason(error)}") from error
+        return str(response.text)
 
     def _call(self, command: str, **parameters: Any) -> Any:
         endpoint = self.endpoint

@@ -15,6 +15,7 @@ from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.events import print_events
 from cloudlb.cli.failures import Unreachable
 from cloudlb.cli.keyboard import Keyboard
+from cloudlb.cli.server_meters import ServerMeters
 from cloudlb.cli.tables import print_json, print_table
 from cloudlb.cli.top_screen import Look, Rates, counts_line, screen, server_rows
 
@@ -28,7 +29,8 @@ _EVENTS = 100
 def top(client: Client, as_json: bool) -> None:
     """Show the cluster on one screen, anew every two seconds: servers, agents by state, and what happens. q ends it.
 
-    CHANGE is by how many agents a server has more or fewer than a minute ago. Where the output is no terminal, all is
+    CHANGE is by how many agents a server has more or fewer than a minute ago. PING/S and CMD/S are its pings and
+    commands in a second, where /metrics may be read from here. Where the output is no terminal, all is
     printed once.
     """
     console = Console()
@@ -43,12 +45,14 @@ def top(client: Client, as_json: bool) -> None:
         return
 
 
-def look(client: Client) -> Look:
-    """Look once."""
+def look(client: Client, meters: ServerMeters | None = None) -> Look:
+    """Look once; without meters servers are not asked for what they count."""
     events = client.call("listEvents", page=1, pagesize=_EVENTS)
+    servers = client.list("listManagementServers")
     return Look(
         endpoint=client.endpoint,
-        servers=client.list("listManagementServers"),
+        servers=servers,
+        meters={} if meters is None else meters.read(servers, time.monotonic()),
         counts=client.list("listHostCounts"),
         alerts=client.call("listAlerts", page=1, pagesize=1).get("count", 0),
         events=events.get("event", []),
@@ -59,7 +63,8 @@ def look(client: Client) -> Look:
 
 def _watch(client: Client, console: Console, keyboard: Keyboard) -> None:
     # The first look fails as any other command does; later ones ask whoever answers.
-    seen, asked, trouble = look(client), deque([client]), ""
+    meters = ServerMeters(client)
+    seen, asked, trouble = look(client, meters), deque([client]), ""
     asked.extend(client.at(row["ipaddress"]) for row in seen.servers)
     rates = Rates()
     with Live(console=console, screen=True, auto_refresh=False) as live:
@@ -69,7 +74,7 @@ def _watch(client: Client, console: Console, keyboard: Keyboard) -> None:
             if keyboard.pressed(_PAUSE) in ("q", "Q"):
                 return
             try:
-                seen, trouble = look(asked[0]), ""
+                seen, trouble = look(asked[0], meters), ""
             except Unreachable as error:
                 asked.rotate(-1)
                 trouble = error.message

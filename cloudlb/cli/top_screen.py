@@ -16,13 +16,14 @@ from rich.text import Text
 from cloudlb.cli.client import Row
 from cloudlb.cli.drain_progress import summary
 from cloudlb.cli.events import event_line
+from cloudlb.cli.server_meters import COMMANDS, PINGS, Counts
 from cloudlb.cli.tables import GAP, STYLES, counted, printable, table_of
 from cloudlb.cli.times import ago
 
 MINUTE = 60.0
 _BAR = 12
 """Columns of the bar of the server that has the most agents."""
-_HEADINGS = ("SERVER", "STATE", "AGENTS", "", "CHANGE", "SINCE", "DRAIN")
+_HEADINGS = ("SERVER", "STATE", "AGENTS", "", "CHANGE", "PING/S", "CMD/S", "SINCE", "DRAIN")
 _FIXED_LINES = 6
 """Those that are neither servers nor events."""
 
@@ -40,6 +41,8 @@ class Look:
     """The newest, these first."""
     event_count: int
     """How many there are at all."""
+    meters: Mapping[str, Counts]
+    """What servers have counted, by their ids, of those that tell."""
     at: float
 
     def document(self) -> Mapping[str, Any]:
@@ -76,6 +79,15 @@ class Rates:
         )
         return int(now - before)
 
+    def per_second(self, server_id: str, meter: str) -> float | None:
+        """How much of something a server has counted in a second; None if it does not tell, or was started since."""
+        looks = [look for look in self._looks if server_id in look.meters]
+        if len(looks) < 2:
+            return None
+        first, last = looks[0], looks[-1]
+        number = last.meters[server_id][meter] - first.meters[server_id][meter]
+        return None if number < 0 else number / max(1.0, last.at - first.at)
+
     def events(self) -> float | None:
         """Events in a minute; None as long as that cannot be told."""
         if len(self._looks) < 2:
@@ -98,7 +110,7 @@ def screen(look: Look, rates: Rates, width: int, height: int, trouble: str) -> R
     headings, rows = server_rows(look, rates)
     room = max(3, (height - _FIXED_LINES) // 2)
     shown, more = (rows, 0) if len(rows) <= room else (rows[: room - 1], len(rows) - room + 1)
-    servers = table_of(headings, shown, width, wraps=("DRAIN",), spare=("SINCE", ""))
+    servers = table_of(headings, shown, width, wraps=("DRAIN",), spare=("SINCE", "", "CMD/S", "PING/S"))
     # A line that is too long would be wrapped, and push others off the screen.
     *fixed, last = servers.columns
     room = width - sum((column.min_width or 0) + GAP for column in fixed)
@@ -121,6 +133,8 @@ def server_rows(look: Look, rates: Rates) -> tuple[Sequence[str], list[Sequence[
             row["agentscount"],
             "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * (_BAR * row["agentscount"] // most if most else 0),
             f"{change:+d}" if (change := rates.change(row["id"])) else None,
+            _rate(rates.per_second(row["id"], PINGS)),
+            _rate(rates.per_second(row["id"], COMMANDS)),
             ago(row["lastserverstart"], look.at) if row["state"] != "Down" and "lastserverstart" in row else None,
             summary(row) if "drain" in row and row["state"] != "Up" else None,
         )
@@ -141,6 +155,10 @@ def counts_line(look: Look, rates: Rates | None = None) -> str:
     line += f"; {counted(look.alerts, 'alert')}"
     per_minute = None if rates is None else rates.events()
     return line if per_minute is None else f"{line}; {per_minute:.0f} events/min"
+
+
+def _rate(rate: float | None) -> str | None:
+    return None if rate is None else f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"
 
 
 def _head(look: Look, trouble: str) -> Text:

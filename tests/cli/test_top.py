@@ -11,14 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from rich.console import Console
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.cli.client import Client
+from cloudlb.cli.failures import Failure
 from cloudlb.cli.keyboard import Keyboard
+from cloudlb.cli.server_meters import AGAIN, COMMANDS, PINGS, ServerMeters, counts_of
 from cloudlb.cli.top_screen import Look, Rates, screen
 from cloudlb.domain.ports import Transaction
 from tests.api.world import add_site
@@ -54,6 +57,7 @@ def a_look(servers: Sequence[dict[str, Any]], **more: Any) -> Look:
         "alerts": 0,
         "events": [event(number) for number in range(100, 0, -1)],
         "event_count": 100,
+        "meters": {},
         "at": NOW,
     }
     return Look(servers=servers, **{**values, **more})
@@ -132,6 +136,58 @@ class ScreenTests(SynchronousTestCase):
         self.assertEqual(0, rates.change("1"))
         rates.add(evolve(look, event_count=0))
         self.assertEqual(0.0, rates.events())
+
+    def test_meters(self) -> None:
+        """Pings and commands in a second, as far as looks reach back; nothing of a server that does not tell."""
+        rates = Rates()
+        for seconds, pings, commands in ((0, 100.0, 0.0), (2, 130.0, 1.0), (4, 160.0, 2.0)):
+            meters = {"1": {PINGS: pings, COMMANDS: commands}}
+            look = a_look([server(1, 10), server(2, 10)], at=NOW + seconds, meters=meters)
+            rates.add(look)
+        self.assertEqual((15.0, 0.5), (rates.per_second("1", PINGS), rates.per_second("1", COMMANDS)))
+        self.assertIsNone(rates.per_second("2", PINGS))
+        line = next(line for line in lines_of(look, rates, width=120) if line.startswith("10.0.0.1"))
+        self.assertIn(" 15 ", line)
+        self.assertIn(" 0.5 ", line)
+        rates.add(a_look([server(1, 10)], at=NOW + 6, meters={"1": {PINGS: 5.0, COMMANDS: 0.0}}))
+        self.assertIsNone(rates.per_second("1", PINGS))
+
+    def test_counts_of_a_page(self) -> None:
+        """Of all labels together; other lines do not matter."""
+        page = """# HELP cloudlb_pings_total Pings
+cloudlb_pings_total 53.0
+cloudlb_pings_created 1.7e+09
+cloudlb_commands_total{result="answered"} 2.0
+cloudlb_commands_total{result="failed"} 1e+02
+cloudlb_commands_total_of_others 7
+"""
+        self.assertEqual({PINGS: 53.0, COMMANDS: 102.0}, counts_of(page))
+
+    def test_who_does_not_tell(self) -> None:
+        """Is not asked again for a while; nor is one that is Down."""
+        asked: list[str] = []
+
+        class Page:
+            """A client of servers of which one tells."""
+
+            def __init__(self, address: str) -> None:
+                self.address = address
+
+            def at(self, address: str, *, timeout: int) -> Page:
+                return Page(address)
+
+            def page(self, name: str) -> str:
+                asked.append(self.address)
+                if self.address != "10.0.0.1":
+                    raise Failure("403")
+                return "cloudlb_pings_total 1.0"
+
+        meters = ServerMeters(cast("Client", Page("")))
+        rows = [server(1, 1, ipaddress="10.0.0.1"), server(2, 1, ipaddress="10.0.0.2")]
+        rows.append(server(3, 0, "Down", ipaddress="10.0.0.3"))
+        for now in (100.0, 100.0 + AGAIN / 2, 100.0 + AGAIN):
+            self.assertEqual({"1": {PINGS: 1.0, COMMANDS: 0.0}}, meters.read(rows, now))
+        self.assertEqual(["10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.2"], asked)
 
 
 class KeyboardTests(SynchronousTestCase):
