@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -144,10 +144,9 @@ class Lists:
         """Bring every agent of this server what it should hold now, and where it should have gone already."""
         self._changes += 1
         since = self._changed = self._clock.seconds() if self._changed is None else self._changed
-        change, algorithm = self._changes, self._settings.current.algorithm
-        zones = {attache.host.zone.id for attache in self._agents()}
+        change = self._changes
         try:
-            places = await self._store.read(lambda txn: ranks(txn, algorithm, zones))
+            places = await self._places()
         except StoreUnavailable as error:
             self.log.warn("lists cannot be computed, trying again: {error}", error=error)
             self._retry = self._clock.callLater(RETRY, self._look_again)
@@ -155,13 +154,29 @@ class Lists:
         if change != self._changes:
             return
         self._changed = None
+        self._take(places)
         for attache in self._agents():
-            attache.rank = places.get(attache.host.id, attache.rank)
             self._unconfirmed.setdefault(attache, since)
         # A later change starts over; who holds the right list by then is passed over.
         self._to_tell = deque(self._agents())
         if self._ticks.interval is None:
             self._ticks.start(TICK)
+
+    async def update_places(self) -> None:
+        """Learn where in their zones the hosts stand now, which deletions of others change. No list is sent for it.
+
+        Raises:
+            StoreUnavailable: they stay as they were known.
+        """
+        self._take(await self._places())
+
+    async def _places(self) -> dict[HostId, int]:
+        algorithm, zones = self._settings.current.algorithm, {attache.host.zone.id for attache in self._agents()}
+        return await self._store.read(lambda txn: ranks(txn, algorithm, zones))
+
+    def _take(self, places: Mapping[HostId, int]) -> None:
+        for attache in self._agents():
+            attache.rank = places.get(attache.host.id, attache.rank)
 
     def _agents(self) -> list[LinkAttache]:
         """The hosts that have an agent of their own; no others hold lists."""

@@ -23,7 +23,7 @@ from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId, ServerId
-from cloudlb.domain.ports import Bus, Store
+from cloudlb.domain.ports import Bus, Store, StoreUnavailable
 from cloudlb.net.in_order import InOrder
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
@@ -67,6 +67,7 @@ class AgentLists(Protocol):
     """What agents should hold; Lists of cloudlb.agents."""
 
     def orders(self, attache: LinkAttache) -> Orders: ...
+    async def update_places(self) -> None: ...
 
 
 class HostMoves(Protocol):
@@ -159,6 +160,11 @@ class PlanParts:
     async def _carry_out(self, plan: str, moves: Sequence[tuple[int, str]], *, held: bool) -> None:
         # A server that is used again is a target at once, and what was seen of it is older than the plan.
         await self._peers.look()
+        try:
+            # The plan goes by the places that hosts have now; deleted ones have left theirs to others.
+            await self._lists.update_places()
+        except StoreUnavailable as error:
+            self.log.warn("hosts that have other places than before stay where they are: {error}", error=error)
         if self._stopped:
             return
         part = _Part(plan)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from cloudlb.domain.models import Job, JobStatus
-from cloudlb.domain.settings import HOST, LB_ENABLED, MOVE_RATE
+from cloudlb.domain.settings import HOST, LB_BAND_AGENTS, LB_ENABLED, MOVE_RATE
 from tests.scenarios.test_rebalancing import BAND, FEWEST, A, B, C, D, RebalancingCase
 from tests.support.server_process import ServerProcess
 from tests.support.world import World
@@ -56,6 +56,20 @@ class Commands(RebalancingCase):
         self.assertGreater(len(set(moved)), 2)
         self.assertEqual(self.moves(world, before).total(), FEWEST)
         self.assert_up_once(world)
+
+    def test_deleted_hosts(self) -> None:
+        """The places that deleted hosts have left to others are the ones that a plan goes by, and so do its moves."""
+        world = self.world(algorithm="roundrobin", agents=12, settings={LB_ENABLED: "false", LB_BAND_AGENTS: "1"})
+        for number in (1, 4, 7):
+            world.delete_host(world.agents[number])
+        world.advance(5)
+        planned = len(self.plan(world).moves)
+        self.assertGreater(planned, 0)
+        uuid = self.ask(world, world.servers[B])
+        world.advance(30)
+        status, result = self.job(world, uuid)
+        self.assertEqual((JobStatus.SUCCEEDED, planned), (status, result["rebalance"]["moved"]), result)
+        self.assertEqual((), self.plan(world).moves)
 
     def test_server_dies(self) -> None:
         """The job of a server that dies is ended by another one; the next one has the moves made."""
