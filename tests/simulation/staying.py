@@ -66,11 +66,12 @@ class Staying:
             step = _Step(host_id, before, after, self._address(owner))
             if self._is_loss(step) and not self._explained(step):
                 yield f"{self._hosts[step.host_id].name} was lost without a fault: {self._told(step)}"
-        for host_id, kind, description in self._new("event", "host_id, type, description"):
-            if kind == "HOST.INVESTIGATION" and not self._is_explained_here(host_id):
+        for host_id, by, kind, description in self._new("event", "host_id, server_id, type, description"):
+            # Begun by a server that had the host then.
+            if kind == "HOST.INVESTIGATION" and not self._is_explained_now(host_id, self._address(by)):
                 yield f"{self._hosts[host_id].name} was looked into without a fault: {description}"
         for host_id, subject in self._new("alert", "host_id, subject"):
-            if host_id in self._hosts and not self._is_explained_here(host_id):
+            if host_id in self._hosts and not self._is_explained_now(host_id):
                 yield f"there is an alert of {self._hosts[host_id].name} without a fault: {subject}"
 
     def _new(self, table: str, columns: str) -> list[tuple[Any, ...]]:
@@ -94,11 +95,11 @@ class Staying:
         servers = [step.owner] if step.before == _UP else list(self._world.servers)
         return self._faults.explain([host.name, *servers]) or any(map(self._was_not_emptied, servers))
 
-    def _is_explained_here(self, host_id: HostId) -> bool:
-        """Whether a fault of a host, or of the server that its row names, is felt."""
+    def _is_explained_now(self, host_id: HostId, *servers: str) -> bool:
+        """Whether a fault of a host, of the server that its row names, or of one of these, is felt."""
         host = self._hosts[host_id]
-        owner = self._world.row_address(host) or ""
-        return self._faults.explain([host.name, owner]) or self._was_not_emptied(owner)
+        servers = (self._world.row_address(host) or "", *servers)
+        return self._faults.explain([host.name, *servers]) or any(map(self._was_not_emptied, servers))
 
     def _was_not_emptied(self, address: str) -> bool:
         """Whether a server ends, or closes links, because not all of its hosts were moved in the time that it had."""

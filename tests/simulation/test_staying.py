@@ -16,6 +16,7 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.places import exited, left_running, misplaced_direct, misplaced_theirs
 from tests.simulation.staying import Staying
 from tests.support.cloudstack_agent import CloudStackAgent
+from tests.support.results import result_of
 from tests.support.world import Hosted, World
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -119,6 +120,18 @@ class StayingTests(StayingCase):
         self.world.advance(FELT)
         self.lose(agent)
         self.assertNotEqual([], list(self.staying.look()))
+
+    def test_an_investigation_that_ends_late(self) -> None:
+        """The host may have left the server that began it, of whose fault it tells."""
+        agent = self.fleet.theirs[3]
+        looked = "HOST.INVESTIGATION"
+        by = next(server for address, server in self.world.servers.items() if address != self.owner(agent))
+        for befallen in (None, by.address):
+            if befallen is not None:
+                self.faults.begin("cut", befallen)
+            event = {"now": 1.0, "server_id": by.service.membership.own.id, "host_id": agent.host_id}
+            result_of(self.world._own.run(lambda txn, event=event: txn.events.add(looked, "it is late", **event)))  # type: ignore[misc]  # event is bound
+            self.assertEqual(befallen is None, bool(list(self.staying.look())))
 
     def test_a_server_that_ends(self) -> None:
         """Who is left on it is lost, unless it was emptied."""
