@@ -14,6 +14,7 @@ from cs import CloudStack, CloudStackApiException, CloudStackException
 
 from cloudlb.cli.configuration import Configuration
 from cloudlb.cli.failures import Failure, NotFound, NotPermitted, Unreachable
+from cloudlb.cli.tables import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -154,7 +155,7 @@ class Client:
 
     def _refused(self, error: CloudStackApiException) -> Failure:
         body = error.error if isinstance(error.error, dict) else {}
-        text, code = str(body.get("errortext", error)), body.get("errorcode")
+        text, code = printable(str(body.get("errortext", error))), body.get("errorcode")
         source = self._configuration.source
         if code == _UNAUTHORIZED:
             return NotPermitted(

@@ -7,7 +7,7 @@ import click
 from cloudlb.cli.client import Client, api_options
 from cloudlb.cli.finding import complete_host, find_host
 from cloudlb.cli.jobs import wait_for_job
-from cloudlb.cli.tables import print_json
+from cloudlb.cli.tables import print_json, printable
 
 
 @click.group()
@@ -44,4 +44,4 @@ def _do(command: str, host: str, waiting: str, client: Client, as_json: bool) ->
     if as_json:
         print_json([row])
     else:
-        click.echo(f"{row['name']}: {row['resourcestate']}")
+        click.echo(f"{printable(row['name'])}: {row['resourcestate']}")

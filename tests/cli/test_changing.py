@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from unittest.mock import patch
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from cloudlb.cli.main import main
 from cloudlb.domain.models import ServerId
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_WEIGHTS
 from tests.api.world import add_site
-from tests.cli.command_line import CommandLineTestCase
-
-
-def on_terminal(ini: Path, typed: str, *arguments: str) -> Result:
-    """Run a command as if what is typed came from a terminal."""
-    runner = CliRunner()
-    with runner.isolation(input=typed):
-        kind = type(__import__("sys").stdin)
-    with patch.object(kind, "isatty", lambda self: True, create=True):
-        return runner.invoke(main, [*arguments, "--config", str(ini)], input=typed)
+from tests.cli.command_line import CommandLineTestCase, answer
 
 
 class ChangeTests(CommandLineTestCase):
@@ -44,7 +32,7 @@ class ChangeTests(CommandLineTestCase):
 
     def typed(self, typed: str, *arguments: str) -> Deferred[Result]:
         """Run a command on a terminal, in a thread."""
-        result: Deferred[Result] = deferToThread(on_terminal, self.ini, typed, *arguments)
+        result: Deferred[Result] = deferToThread(answer, self.ini, typed, *arguments)
         return result
 
     async def value(self, name: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 from click.testing import Result
+from twisted.internet.threads import deferToThread
 
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import Host, ServerId, StatusChange
@@ -12,7 +14,7 @@ from cloudlb.domain.ports import Transaction
 from cloudlb.domain.records import Finding, Investigation, Verdict
 from cloudlb.domain.settings import HOST, LB_ALGORITHM
 from tests.api.world import add_site
-from tests.cli.command_line import CommandLineTestCase
+from tests.cli.command_line import CommandLineTestCase, on_terminal
 
 
 class HostCommandTests(CommandLineTestCase):
@@ -97,6 +99,17 @@ class HostCommandTests(CommandLineTestCase):
         self.assertEqual("3 hosts: 3 Up, 1 not on the preferred server", line)
         *_, line = (await self.output("hosts", "--state", "Down")).splitlines()
         self.assertEqual("0 hosts", line)
+
+    async def test_colours(self) -> None:
+        """On a terminal only, and not where NO_COLOR is set; there a table is not wider than the terminal."""
+        self.assertNotIn("\x1b", await self.output("hosts"))
+        for variables, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+            shown, status = await deferToThread(on_terminal, "hosts", "--config", str(self.ini), env=variables)
+            self.assertEqual(0, status, shown)
+            self.assertEqual(coloured, "\x1b[32mUp" in shown, shown)
+            self.assertNotIn("ID", shown)
+            lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
+            self.assertLessEqual(max(map(len, lines)), 80)
 
     async def test_preferred_server(self) -> None:
         """Where a host should be stands beside where it is."""

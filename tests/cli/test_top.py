@@ -6,10 +6,6 @@ import io
 import json
 import os
 import pty
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -25,7 +21,7 @@ from cloudlb.cli.server_meters import AGAIN, COMMANDS, PINGS, ServerMeters, coun
 from cloudlb.cli.top_screen import Look, Rates, screen
 from cloudlb.domain.ports import Transaction
 from tests.api.world import add_site
-from tests.cli.command_line import CommandLineTestCase
+from tests.cli.command_line import CommandLineTestCase, on_terminal
 
 NOW = 1_790_000_000.0
 
@@ -238,30 +234,7 @@ class TopTests(CommandLineTestCase):
 
     async def test_terminal(self) -> None:
         """It shows the servers and ends with q, status 0."""
-        shown, status = await deferToThread(self.on_terminal)
+        shown, status = await deferToThread(on_terminal, "top", "--config", str(self.ini), awaited="alerts", typed="q")
         self.assertEqual(0, status, shown)
         self.assertIn("1 host: 1 Up; 0 alerts", shown)
         self.assertIn("q: quit", shown)
-
-    def on_terminal(self) -> tuple[str, int]:
-        """Run it on a terminal until it has shown something, press q, and see it end."""
-        ours, theirs = pty.openpty()
-        command = [sys.executable, "-c", "from cloudlb.cli.main import main; main()", "top", "--config", str(self.ini)]
-        env = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
-        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-        os.close(theirs)
-        shown, deadline = b"", time.monotonic() + 60
-        try:
-            while time.monotonic() < deadline and process.poll() is None:
-                if select.select([ours], [], [], 0.1)[0]:
-                    try:
-                        shown += os.read(ours, 4096)
-                    except OSError:
-                        break
-                if b"alerts" in shown:
-                    os.write(ours, b"q")
-            return shown.decode(errors="replace"), process.wait(10)
-        finally:
-            process.kill()
-            process.wait()
-            os.close(ours)

@@ -12,8 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from cloudlb.domain.passwords import is_password
 from cloudlb.domain.users import Account, Role
-from tests.cli.command_line import CommandLineTestCase
-from tests.cli.test_changing import on_terminal
+from tests.cli.command_line import CommandLineTestCase, answer
 
 PASSWORD = "correct horse battery"
 
@@ -23,7 +22,7 @@ class UserCommandTests(CommandLineTestCase):
 
     def typed(self, typed: str, *arguments: str) -> Deferred[Result]:
         """Run a command on a terminal, in a thread."""
-        result: Deferred[Result] = deferToThread(on_terminal, self.ini, typed, *arguments)
+        result: Deferred[Result] = deferToThread(answer, self.ini, typed, *arguments)
         return result
 
     def file(self, text: str) -> Path:
@@ -92,7 +91,7 @@ class UserCommandTests(CommandLineTestCase):
         issued = await self.run_command("keys", "issue", "looker")
         ini = self.file(issued.stdout)
         for present, status in (("wrong", 1), (PASSWORD, 0)):
-            result = await deferToThread(on_terminal, ini, f"{present}\nanother one\nanother one\n", "password")
+            result = await deferToThread(answer, ini, f"{present}\nanother one\nanother one\n", "password")
             self.assertEqual(status, result.exit_code, result.output)
 
     async def test_keys(self) -> None:
@@ -126,5 +125,5 @@ class UserCommandTests(CommandLineTestCase):
 
     async def test_options_of_a_group(self) -> None:
         """--config may stand before the command of a group as well."""
-        result = await deferToThread(on_terminal, self.ini, "", "users", "--config", str(self.ini), "disable", "x")
+        result = await deferToThread(answer, self.ini, "", "users", "--config", str(self.ini), "disable", "x")
         self.assertEqual(8, result.exit_code, result.output)
