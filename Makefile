@@ -58,7 +58,9 @@ layers: $(TOOLS)
 
 # Whole every time: what was read before says nothing of its links any more.
 docs: $(TOOLS)
+	@rm -rf var/docs
 	$(BIN)/sphinx-build -W --keep-going -q -E -b html -d var/doctrees docs var/docs
+	@! grep -rE '<(script|img|link)[^>]* (src|href)="(https?:)?//' --include='*.html' var/docs  # nothing from elsewhere
 	@echo "The site is var/docs/index.html"
 
 reference: $(TOOLS)
