@@ -184,7 +184,7 @@ class Client:
             return Unreachable(
                 f"the TLS certificate of {self.endpoint} is not trusted: {what or 'it does not verify'}",
                 f"Name the certificate of the deployment's authority in {source}: verify = /path/to/ca.crt\n"
-                "(as a variable: CLOUDSTACK_VERIFY). It is ca/ca.crt of the deployment's folder.",
+                "(as a variable: CLOUDSTACK_VERIFY). It is ca/certificate.pem of the deployment, and ca.crt of each server.",
             )
         return Unreachable(
             f"{self.endpoint} does not speak TLS as it should: {_reason(error)}",
@@ -212,4 +212,4 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
+    return "it closed the connection" if isinstance(error, requests.ConnectionError) else type(error).__name__

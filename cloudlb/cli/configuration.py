@@ -23,7 +23,7 @@ _HOW = (
     "  endpoint = https://SERVER:8080/client/api\n"
     "  key = ...        (a pair of keys: cloudlb keys issue USER)\n"
     "  secret = ...\n"
-    "  verify = ca.crt  (the certificate of the deployment's authority, DIR/ca/ca.crt)"
+    "  verify = ...     (the certificate of the deployment's authority, DIR/ca/certificate.pem)"
 )
 
 

@@ -82,7 +82,7 @@ class Rates:
     def per_second(self, server_id: str, meter: str) -> float | None:
         """How much of something a server has counted in a second; None if it does not tell, or was started since."""
         looks = [look for look in self._looks if server_id in look.meters]
-        if len(looks) < 2:
+        if len(looks) < 2 or looks[-1] is not self._looks[-1]:
             return None
         first, last = looks[0], looks[-1]
         number = last.meters[server_id][meter] - first.meters[server_id][meter]

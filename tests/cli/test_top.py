@@ -147,6 +147,10 @@ class ScreenTests(SynchronousTestCase):
         self.assertIn(" 0.5 ", line)
         rates.add(a_look([server(1, 10)], at=NOW + 6, meters={"1": {PINGS: 5.0, COMMANDS: 0.0}}))
         self.assertIsNone(rates.per_second("1", PINGS))
+        rates = Rates()
+        for seconds, meters in ((0, {"1": {PINGS: 1.0}}), (2, {"1": {PINGS: 2.0}}), (4, {})):
+            rates.add(a_look([server(1, 10)], at=NOW + seconds, meters=meters))
+        self.assertIsNone(rates.per_second("1", PINGS))
 
     def test_counts_of_a_page(self) -> None:
         """Of all labels together; other lines do not matter."""
