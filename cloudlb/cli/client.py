@@ -184,7 +184,7 @@ class Client:
             return Unreachable(
                 f"the TLS certificate of {self.endpoint} is not trusted: {what or 'it does not verify'}",
                 f"Name the certificate of the deployment's authority in {source}: verify = /path/to/ca.crt\n"
-                "(as a variable: CLOUDSTACK_VERIFY). It is ca/certificate.pem of the deployment, and ca.crt of each server.",
+                "(or CLOUDSTACK_VERIFY). It is ca/certificate.pem of the deployment, ca.crt of each server.",
             )
         return Unreachable(
             f"{self.endpoint} does not speak TLS as it should: {_reason(error)}",
