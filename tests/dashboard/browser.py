@@ -72,7 +72,9 @@ class BrowserTestCase(TestCase):
 
     def play(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
         """Do something on the stage, from the browser's thread."""
-        result: T = blockingCallFromThread(reactor, Deferred.fromCoroutine, work)
+        threads: Any = reactor
+        call: Any = blockingCallFromThread
+        result: T = call(threads, Deferred.fromCoroutine, work)
         return result
 
 

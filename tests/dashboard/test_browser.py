@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unittest import skipUnless
 
+from attrs import evolve
 from playwright.sync_api import Page, expect
 from twisted.internet.defer import Deferred
 
@@ -147,12 +148,12 @@ class Looking(BrowserTestCase):
 
     def test_drain(self) -> Deferred[None]:
         """The progress of a drain is seen as its server writes it."""
-        server = self.stage.servers["mgmt-2"]
+        now = self.stage.reactor.seconds()
+        begun = Drain(
+            server_id=self.stage.servers["mgmt-2"], number=1, timeout=600.0, started=now, total=4, left=4, eta=90.0
+        )
 
-        def progress(**changes: object) -> None:
-            drain = Drain(
-                server_id=server, number=1, timeout=600.0, started=self.stage.reactor.seconds(), total=4, **changes
-            )  # type: ignore[arg-type]
+        def progress(drain: Drain) -> None:
             self.play(self.stage.write(lambda txn: txn.drains.progress(drain)))
 
         def work(page: Page) -> None:
@@ -163,11 +164,11 @@ class Looking(BrowserTestCase):
             expect(dialog).to_contain_text("4 agents will be moved to the 2 other servers")
             dialog.get_by_role("button", name="Empty it").click()
             drain = page.get_by_role("region", name="Drain of mgmt-2")
-            progress(moved=1, left=2, failed={"x": "it does not go"}, eta=90.0)
+            progress(evolve(begun, moved=1, left=2, failed={"x": "it does not go"}))
             expect(drain).to_contain_text("1 of 4 moved · 2 left · 1 failed")
             expect(drain).to_contain_text("done in about 1 min 30 s")
             expect(drain.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "1")
-            progress(moved=4, left=0, ended=self.stage.reactor.seconds(), end=DrainEnd.DONE)
+            progress(evolve(begun, moved=4, left=0, ended=now, end=DrainEnd.DONE))
             expect(drain).to_contain_text("Ended: done")
 
         return self.look(work)

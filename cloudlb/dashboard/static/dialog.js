@@ -37,7 +37,8 @@ export function confirmChange({ title, does, fields = [], verb, run, grave = fal
     const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
     const password = h("input", { type: "password", autocomplete: "current-password", name: "password" });
     const asks = h("label", { class: "field", hidden: true },
-      h("span", {}, "Your password"), password,
+      h("span", {}, "Your password"),
+      h("input", { type: "text", autocomplete: "username", value: session()?.username ?? "", hidden: true, tabindex: -1 }), password,
       h("small", {}, `You logged in as ${session()?.username} a while ago. Changes ask who you are again.`));
     const confirm = h("button", { type: "submit", class: `button first${grave ? " grave" : ""}`, name: "confirm" }, verb);
     const cancel = h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel");

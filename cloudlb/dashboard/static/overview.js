@@ -53,7 +53,7 @@ class Figures {
     this.element = h("ul", { class: "key", "aria-label": "Key figures" },
       this.part("up", "Agents Up", "hosts?status=Up"),
       this.part("down", "Not Up", "hosts?status=not-up"),
-      this.part("home", "On the preferred server", "hosts?where=home"),
+      this.part("home", "On preferred", "hosts?where=home"),
       this.part("away", "On another one", "hosts?where=away"),
       this.part("drains", "Drains under way", "servers"),
       this.part("alerts", "Standing alerts", "alerts"));

@@ -12,8 +12,8 @@ const SHOWN = 8;
 export function change(setting, cluster) {
   const input = inputFor(setting);
   const field = h("label", { class: "field" }, h("span", {}, "New value"), input,
-    h("small", {}, `${setting.type}. Default: ${setting.defaultvalue === "" ? "empty" : setting.defaultvalue}`));
-  const reset = h("button", { type: "button", class: "button plain", onclick: () => { input.value = setting.defaultvalue; input.dispatchEvent(new Event("input")); } },
+    h("small", {}, `The default is ${setting.defaultvalue === "" ? "empty" : setting.defaultvalue}.`));
+  const reset = h("button", { type: "button", class: "button", onclick: () => { input.value = setting.defaultvalue; input.dispatchEvent(new Event("input")); } },
     "Take the default");
   const parameter = cluster ? null : PLANNED[setting.name];
   const plan = parameter ? new PlanView(parameter, input, setting.value) : null;
