@@ -20,6 +20,8 @@ from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 
 TOPIC = "settings"
+EDIT = "CONFIGURATION.VALUE.EDIT"
+"""The event of a change."""
 RELOAD_INTERVAL = 30.0
 """Seconds between looks at the database without being told to: after an outage, or a suspension that outlasted the
 bus's memory, a server must not go on with old settings."""
@@ -83,11 +85,19 @@ class LiveSettings:
         else:
             self._outage = False
 
-    async def change(self, name: str, value: str, cluster_id: ClusterId | None = None, forced: bool = False) -> None:
+    async def change(
+        self,
+        name: str,
+        value: str,
+        cluster_id: ClusterId | None = None,
+        forced: bool = False,
+        account_id: int | None = None,
+    ) -> None:
         """Set a value for all, or for one cluster.
 
         Args:
             forced: take a ``host`` list of which no address belongs to a live server.
+            account_id: whose doing it is.
 
         Raises:
             InvalidSetting: the message says why; nothing was changed.
@@ -100,13 +110,15 @@ class LiveSettings:
             if name == HOST and not forced:
                 _check_reachable(txn, checked)
             txn.settings.set(name, checked, cluster_id)
+            said = f"setting {name} was set to {checked!r} ({_scope(cluster_id)})"
+            txn.events.add(EDIT, said, now=now, account_id=account_id)
             txn.bus.publish(TOPIC, {"name": name, "cluster_id": cluster_id}, now)
 
         await self._store.run(work)
         self.log.info("setting {name} is now {value!r} ({scope})", name=name, value=checked, scope=_scope(cluster_id))
         await self.load()
 
-    async def reset(self, name: str, cluster_id: ClusterId | None = None) -> None:
+    async def reset(self, name: str, cluster_id: ClusterId | None = None, account_id: int | None = None) -> None:
         """Return to the default, or for a cluster to the global value.
 
         Raises:
@@ -120,6 +132,8 @@ class LiveSettings:
             if name == HOST:
                 _check_reachable(txn, default)
             txn.settings.reset(name, cluster_id)
+            said = f"setting {name} was reset ({_scope(cluster_id)})"
+            txn.events.add(EDIT, said, now=now, account_id=account_id)
             txn.bus.publish(TOPIC, {"name": name, "cluster_id": cluster_id}, now)
 
         await self._store.run(work)

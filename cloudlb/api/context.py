@@ -23,9 +23,14 @@ class SettingChanges(Protocol):
     """Changes of settings; LiveSettings of cloudlb.agents."""
 
     async def change(
-        self, name: str, value: str, cluster_id: ClusterId | None = None, forced: bool = False
+        self,
+        name: str,
+        value: str,
+        cluster_id: ClusterId | None = None,
+        forced: bool = False,
+        account_id: int | None = None,
     ) -> None: ...
-    async def reset(self, name: str, cluster_id: ClusterId | None = None) -> None: ...
+    async def reset(self, name: str, cluster_id: ClusterId | None = None, account_id: int | None = None) -> None: ...
 
 
 class HostOperations(Protocol):

@@ -146,7 +146,11 @@ async def _update_configuration(call: Call, arguments: UpdateConfiguration) -> B
         setting_named(arguments.name)
         if arguments.value is not None:
             await call.context.settings.change(
-                arguments.name, arguments.value, cluster.id if cluster else None, forced=bool(arguments.forced)
+                arguments.name,
+                arguments.value,
+                cluster.id if cluster else None,
+                forced=bool(arguments.forced),
+                account_id=call.account.id,
             )
     except InvalidSetting as error:
         raise _refused(arguments.name, "value", error) from error
@@ -164,7 +168,7 @@ async def _reset_configuration(call: Call, arguments: ResetConfiguration) -> Bod
     _refuse_foreign(arguments)
     cluster = await call.store.read(lambda txn: _find_scope(txn, arguments))
     try:
-        await call.context.settings.reset(arguments.name, cluster.id if cluster else None)
+        await call.context.settings.reset(arguments.name, cluster.id if cluster else None, call.account.id)
     except InvalidSetting as error:
         raise _refused(arguments.name, "name", error) from error
     return await _one(call, arguments.name, cluster)

@@ -149,7 +149,8 @@ class EventTests(ApiTestCase):
         sources = [
             path.read_text() for path in Path(cloudlb.__file__).parent.rglob("*.py") if path.name != "records.py"
         ]
-        event_type = re.compile(r'"((?:ALERT|HOST|MAINT|COMMAND|MS|MANAGEMENT|AGENTS|USER|REGISTER|DELETE)\.[A-Z.]+)"')
+        groups = "ALERT|HOST|MAINT|COMMAND|CONFIGURATION|MS|MANAGEMENT|AGENTS|USER|REGISTER|DELETE"
+        event_type = re.compile(rf'"((?:{groups})\.[A-Z.]+)"')
         told = {name for source in sources for name in event_type.findall(source)}
         self.assertEqual(types, told)
 

@@ -20,6 +20,16 @@ class SettingTests(ApiTestCase):
         value: str = setting["value"]
         return value
 
+    def test_events(self) -> None:
+        """Who has changed what is on record; what was refused is not."""
+        self.call("updateConfiguration", name=INTERVAL, value="7")
+        self.refused("updateConfiguration", name=INTERVAL, value="soon")
+        self.call("resetConfiguration", name=INTERVAL)
+        events = self.call("listEvents", type="CONFIGURATION.VALUE.EDIT")["event"]
+        self.assertEqual(["admin", "admin"], [event["username"] for event in events])
+        texts = [f"setting {INTERVAL} was reset (global)", f"setting {INTERVAL} was set to '7' (global)"]
+        self.assertEqual(texts, [event["description"] for event in events])
+
     def test_list(self) -> None:
         """Every setting, with what an operator needs to choose a value."""
         settings = {item["name"]: item for item in self.call("listConfigurations")["configuration"]}
