@@ -47,6 +47,7 @@ from cloudlb.agents.statuses import Statuses
 from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
 from cloudlb.api.host_roll import HostRoll
+from cloudlb.api.passwords import Passwords
 from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -294,6 +295,9 @@ class Server(Service):
             )
         )
         self.sessions = Sessions(reactor)
+        self.passwords = Passwords(
+            Attempts(reactor), threads("passwords") if threads else ResourceThreads(reactor, "passwords", size=1)
+        )
         self.stream = Stream(database, reactor, lambda: str(new_uuid()), LoggedIn(self.sessions, database))
         self.site = api_site(
             ApiContext(
@@ -309,7 +313,7 @@ class Server(Service):
                 clock=reactor,
                 host_roll=HostRoll(database),
                 sessions=self.sessions,
-                attempts=Attempts(reactor),
+                passwords=self.passwords,
             ),
             {
                 **dashboard_pages(),
@@ -427,6 +431,7 @@ class Server(Service):
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         self.stream.stop()
+        self.passwords.stop()
         self.settings.stop()
         self.lists.stop()
         self.rebalancer.stop()

@@ -1,8 +1,9 @@
-"""How often an address may give a wrong password."""
+"""How often an address may give a wrong password; of IPv6, a network of 64 bits, which one machine has for itself."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
 
 from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -31,7 +32,8 @@ class Attempts:
 
     def wait(self, address: str, username: str) -> float:
         """Seconds for which an address is to give no password of a user."""
-        return max(self._wait((address, username), ALLOWED), self._wait((address, None), ALLOWED_IN_ALL))
+        source = _source(address)
+        return max(self._wait((source, username), ALLOWED), self._wait((source, None), ALLOWED_IN_ALL))
 
     def _wait(self, which: tuple[str, str | None], allowed: int) -> float:
         failures = self._failures.get(which)
@@ -41,8 +43,8 @@ class Attempts:
 
     def failed(self, address: str, username: str) -> None:
         """A wrong password was given."""
-        now = self._clock.seconds()
-        for which in ((address, username), (address, None)):
+        source, now = _source(address), self._clock.seconds()
+        for which in ((source, username), (source, None)):
             failures = self._failures.pop(which, None)
             if failures is None or now - failures.last > FORGOTTEN_AFTER:
                 failures = _Failures(0, now)
@@ -52,6 +54,18 @@ class Attempts:
 
     def succeeded(self, address: str, username: str) -> None:
         """What was counted as wrong was right."""
-        self._failures.pop((address, username), None)
-        if (in_all := self._failures.get((address, None))) is not None:
-            self._failures[address, None] = evolve(in_all, number=in_all.number - 1)
+        source = _source(address)
+        self._failures.pop((source, username), None)
+        if (in_all := self._failures.get((source, None))) is not None:
+            self._failures[source, None] = evolve(in_all, number=in_all.number - 1)
+
+
+def _source(address: str) -> str:
+    """Whose address it is, as far as it tells."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped) if parsed.ipv4_mapped is not None else parsed.packed[:8].hex(":", 2)

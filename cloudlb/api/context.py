@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cloudlb.agents.command_orders import Order
 from cloudlb.agents.registration import Bundle, NewHost
-from cloudlb.api.attempts import Attempts
+from cloudlb.api.passwords import Passwords
 from cloudlb.api.sessions import Sessions
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.domain.models import ClusterId, Host, HostId, Job, Server
@@ -102,4 +102,4 @@ class ApiContext:
     clock: IReactorTime
     host_roll: HostPages
     sessions: Sessions
-    attempts: Attempts
+    passwords: Passwords

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 from attrs import frozen
 from twisted.logger import Logger
 
@@ -12,9 +10,6 @@ from cloudlb.api.errors import ApiError, ErrorCode
 from cloudlb.api.schema import as_answer, optional, required, shown
 from cloudlb.api.sessions import COOKIE, IDLE
 from cloudlb.api.users import ACCOUNT_TYPES
-from cloudlb.domain.passwords import is_password
-from cloudlb.domain.ports import Transaction
-from cloudlb.domain.users import Account
 
 _log = Logger()
 
@@ -43,24 +38,15 @@ class LoginAnswer:
 
 
 async def _login(call: Call, arguments: Login) -> Body:
-    attempts, address, username = call.context.attempts, call.visit.address, arguments.username
+    address, username = call.visit.address, arguments.username
     if not call.visit.is_form:
         raise ApiError(ErrorCode.METHOD_NOT_ALLOWED, "login takes a posted form: a URL is no place for a password")
-    if wait := attempts.wait(address, username):
-        raise ApiError(ErrorCode.TOO_MANY, f"too many wrong passwords; try again in {ceil(wait)} s")
-
-    def work(txn: Transaction) -> Account | None:
-        account = txn.accounts.by_username(username)
-        is_right = is_password(arguments.password, None if account is None else account.password)
-        return account if is_right and account is not None and not account.disabled else None
-
-    # Before it is known: a hundred at once are a hundred attempts.
-    attempts.failed(address, username)
-    account = await call.store.read(work)
-    if account is None:
+    account = await call.store.read(lambda txn: txn.accounts.by_username(username))
+    kept = None if account is None or account.disabled else account.password
+    is_right = await call.context.passwords.is_right(arguments.password, kept, username=username, address=address)
+    if account is None or not is_right:
         _log.warn("a login as {username!r} from {address} was refused", username=username, address=address)
         raise ApiError(ErrorCode.ACCOUNT, f"Failed to authenticate user {username!r}; please provide valid credentials")
-    attempts.succeeded(address, username)
     if call.visit.session is not None:
         call.context.sessions.end(call.visit.session)
     session = call.context.sessions.begin(account)

@@ -9,7 +9,6 @@ from attrs import evolve, frozen
 from cloudlb.api.command import SUCCESS, Body, Call, Command, ListArguments, Success, has_keyword, listing, single
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
 from cloudlb.api.schema import Date, Key, date, optional, required, shown
-from cloudlb.domain.passwords import UnfitPassword, hash_password, is_password
 from cloudlb.domain.ports import AlreadyExists, Transaction
 from cloudlb.domain.users import Account, Role
 
@@ -78,13 +77,6 @@ def _role(key: str) -> Role:
         if key in (role.uuid, role.value):
             return role
     raise invalid_parameter("roleid", f"{key!r} is no role; roles are {_ROLES}, or their ids as listRoles has them")
-
-
-def _hash(parameter: str, password: str) -> str:
-    try:
-        return hash_password(password)
-    except UnfitPassword as error:
-        raise invalid_parameter(parameter, str(error)) from error
 
 
 def _keep_an_administrator(txn: Transaction, but: Account) -> None:
@@ -176,12 +168,13 @@ async def _create_user(call: Call, arguments: CreateUser) -> Body:
     role = _role(arguments.roleid)
     if not arguments.username.strip() or arguments.username != arguments.username.strip():
         raise invalid_parameter("username", "it is empty, or begins or ends with a space")
+    password = await call.context.passwords.hash_of(arguments.password, "password")
 
     def work(txn: Transaction) -> Account:
         made = txn.accounts.add(
             username=arguments.username,
             role=role,
-            password=_hash("password", arguments.password),
+            password=password,
             now=call.context.clock.seconds(),
         )
         tell(call, txn, "USER.CREATE", f"user {made.username} was created as {role.value}")
@@ -205,22 +198,23 @@ class UpdateUser:
 
 async def _update_user(call: Call, arguments: UpdateUser) -> Body:
     role = None if arguments.roleid is None else _role(arguments.roleid)
+    before = await call.store.read(lambda txn: _changeable(call, txn, arguments.id, role))
+    password = None
+    if arguments.password is not None:
+        await _check_own(call, before, arguments.currentpassword)
+        password = await call.context.passwords.hash_of(arguments.password, "password")
 
     def work(txn: Transaction) -> Account:
-        account = find_user(txn, arguments.id)
-        if account.id == call.account.id:
-            _check_own(call, account, arguments)
-        elif call.account.role is not Role.ADMINISTRATOR:
-            raise ApiError(ErrorCode.UNSUPPORTED, "another user is changed by administrators only")
+        account = _changeable(call, txn, arguments.id, role)
         if role is not None and role is not account.role:
-            if call.account.role is not Role.ADMINISTRATOR:
-                raise ApiError(ErrorCode.UNSUPPORTED, "a role is given by administrators only")
             if role is not Role.ADMINISTRATOR:
                 _keep_an_administrator(txn, account)
             account = evolve(account, role=role)
             tell(call, txn, "USER.UPDATE", f"user {account.username} was made {role.value}")
-        if arguments.password is not None:
-            account = evolve(account, password=_hash("password", arguments.password))
+        if password is not None:
+            if account.password != before.password:
+                raise invalid_parameter("password", "somebody else has changed it meanwhile")
+            account = evolve(account, password=password)
             tell(call, txn, "USER.UPDATE", f"user {account.username} has another password")
         txn.accounts.update(account)
         return account
@@ -228,11 +222,25 @@ async def _update_user(call: Call, arguments: UpdateUser) -> Body:
     return single("user", show_user(await call.store.run(work)))
 
 
-def _check_own(call: Call, account: Account, arguments: UpdateUser) -> None:
+def _changeable(call: Call, txn: Transaction, key: Key, role: Role | None) -> Account:
+    """The user of an id, if the caller may change it, and give it this role."""
+    account = find_user(txn, key)
+    if call.account.role is not Role.ADMINISTRATOR:
+        if account.id != call.account.id:
+            raise ApiError(ErrorCode.UNSUPPORTED, "another user is changed by administrators only")
+        if role not in (None, account.role):
+            raise ApiError(ErrorCode.UNSUPPORTED, "a role is given by administrators only")
+    return account
+
+
+async def _check_own(call: Call, account: Account, given: str | None) -> None:
     """A session that is left open, or a lost key of one who may only read, must not take the user over."""
-    if arguments.password is None or (call.visit.session is None and account.role is Role.ADMINISTRATOR):
+    is_own = account.id == call.account.id
+    if not is_own or (call.visit.session is None and account.role is Role.ADMINISTRATOR):
         return
-    if arguments.currentpassword is None or not is_password(arguments.currentpassword, account.password):
+    if given is None or not await call.context.passwords.is_right(
+        given, account.password, username=account.username, address=call.visit.address
+    ):
         raise invalid_parameter("currentpassword", "it is not the present one")
 
 

@@ -23,6 +23,7 @@ from cloudlb.agents.sender import Sender
 from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
 from cloudlb.api.host_roll import HostRoll
+from cloudlb.api.passwords import Passwords
 from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -37,6 +38,7 @@ from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.api.world import API_KEY, add_user
 from tests.storage.sqlite import new_database
+from tests.support.inline_threads import InlineThreads
 
 
 class ListeningTestCase(TestCase):
@@ -77,7 +79,7 @@ class ListeningTestCase(TestCase):
             clock=clock,
             host_roll=HostRoll(database),
             sessions=Sessions(clock),
-            attempts=Attempts(clock),
+            passwords=Passwords(Attempts(clock), InlineThreads()),
         )
         context.server_orders.rebalancer = rebalancer
         await database.run(lambda txn: add_user(txn, "admin", API_KEY))

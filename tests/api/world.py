@@ -32,6 +32,7 @@ from cloudlb.agents.sender import Sender
 from cloudlb.api.attempts import Attempts
 from cloudlb.api.context import ApiContext
 from cloudlb.api.host_roll import HostRoll
+from cloudlb.api.passwords import Passwords
 from cloudlb.api.sessions import Sessions
 from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
@@ -46,6 +47,7 @@ from cloudlb.metrics.meters import Meters
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.storage.sqlite import new_database
+from tests.support.inline_threads import InlineThreads
 
 API_KEY = "an-api-key"
 SECRET = "a-secret-key"
@@ -116,6 +118,7 @@ class ApiTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Start a server with one account, on an empty database."""
         self.clock = Clock()
+        self.threads = InlineThreads()
         self.clock.advance(NOW)
         database = self.database = Database(
             new_database(Path(self.mktemp())),
@@ -151,7 +154,7 @@ class ApiTestCase(SynchronousTestCase):
             clock=self.clock,
             host_roll=HostRoll(database),
             sessions=Sessions(self.clock),
-            attempts=Attempts(self.clock),
+            passwords=Passwords(Attempts(self.clock), self.threads),
         )
         self.context.server_orders.rebalancer = self.rebalancer
         self.site = api_site(self.context)
