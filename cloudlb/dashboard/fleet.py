@@ -40,6 +40,8 @@ class Known:
 class Reading:
     """What the database said at one moment."""
 
+    at: float
+    """That moment, by its clock."""
     hosts: Sequence[Glance]
     """All of them, or those that may have changed."""
     events: Sequence[tuple[int, Event]]
@@ -53,7 +55,7 @@ class Reading:
 
 def read_all(txn: Transaction) -> Reading:
     """Read the whole fleet."""
-    return _read(txn, txn.changes.hosts(), txn.changes.newest_events(MOST_EVENTS))
+    return _read(txn, txn.changes.now(), txn.changes.hosts(), txn.changes.newest_events(MOST_EVENTS))
 
 
 def read_changes(txn: Transaction, since: float, event: int) -> Reading:
@@ -61,13 +63,16 @@ def read_changes(txn: Transaction, since: float, event: int) -> Reading:
 
     The hosts of these events are among it, so those are not missed that a server of an older version changes.
     """
+    # Before anything else: what is committed later is later for the next look, too.
+    at = txn.changes.now()
     events = txn.changes.events_since(event, MOST_EVENTS)
     named = {told.host_id for _, told in events if told.host_id is not None}
-    return _read(txn, txn.changes.hosts_since(since, named), events)
+    return _read(txn, at, txn.changes.hosts_since(since, named), events)
 
 
-def _read(txn: Transaction, hosts: Sequence[Glance], events: Sequence[tuple[int, Event]]) -> Reading:
+def _read(txn: Transaction, at: float, hosts: Sequence[Glance], events: Sequence[tuple[int, Event]]) -> Reading:
     return Reading(
+        at=at,
         hosts=hosts,
         events=events,
         servers=txn.servers.all(),

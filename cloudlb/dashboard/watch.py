@@ -1,7 +1,7 @@
 """What has changed, asked of the database once a second while somebody looks, and told to everybody who does.
 
 Transactions of several servers are committed out of the order in which they changed something. So each look asks
-anew for the last seconds before the latest change that is known, and what was told already is not told again.
+anew for the last seconds before the look before it, and what was told already is not told again.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class Watch:
         self._servers: dict[ServerId, Mapping[str, Any]] = {}
         self._settings = Settings({})
         self._alerts = 0
-        self._latest = 0.0
+        self._read_at = 0.0
+        """When the database was read, by its clock."""
         self._told: dict[int, float] = {}
         """Events by number, and when they were seen first; those of the last seconds."""
         self._event_floor = 0
@@ -162,12 +163,11 @@ class Watch:
                 self._tell("stale", {"at": self._clock.seconds()})
 
     async def _look_for_changes(self, run: str) -> None:
-        # Rows that nobody has changed since there is such a time have 0.
-        since, event = max(0.0, self._latest - OVERLAP), self._event_floor
+        since, event = self._read_at - OVERLAP, self._event_floor
         reading = await self._store.read(lambda txn: read_changes(txn, since, event))
         if run != self._run:
             return
-        if not same_lists(reading.settings, self._settings):
+        if not same_lists(reading.settings, self._settings) or self._moved_up(reading):
             whole = await self._store.read(_read_whole)
             if run == self._run:
                 self._take_whole(whole)
@@ -177,6 +177,14 @@ class Watch:
         places = await self._places(zones, new) if new else {}
         if run == self._run:
             self._take_changes(reading, places)
+
+    def _moved_up(self, reading: Reading) -> bool:
+        """Whether hosts have other places in their zones, and so other lists: one before them is gone, or is back."""
+        last = max(self._known, default=0)
+        return self._settings.algorithm is Algorithm.ROUNDROBIN and any(
+            host.id in self._known if host.removed else host.id not in self._known and host.id < last
+            for host in reading.hosts
+        )
 
     async def _places(self, zones: set[ZoneId], new: Sequence[Glance]) -> Mapping[HostId, int]:
         """The places of hosts that have joined, where an algorithm asks for them."""
@@ -207,7 +215,7 @@ class Watch:
             self._deltas.clear()
             self._bytes = 0
             self._version += 1
-        self._latest = max((host.changed for host in reading.hosts), default=0.0)
+        self._read_at = reading.at
         snapshot = {
             "at": self._clock.seconds(),
             "hosts": whole.columns,
@@ -223,10 +231,10 @@ class Watch:
     def _take_changes(self, reading: Reading, places: Mapping[HostId, int]) -> None:
         """Tell what a look has found."""
         prefer = preference(self._settings)
+        self._read_at = reading.at
         hosts, gone = [], []
         for host in reading.hosts:
             known = self._known.get(host.id)
-            self._latest = max(self._latest, host.changed)
             if host.removed:
                 if self._known.pop(host.id, None) is not None:
                     gone.append(host.id)
@@ -266,7 +274,8 @@ class Watch:
     def _new_events(self, reading: Reading) -> list[tuple[int, Event]]:
         """Events that have not been told, the newest first."""
         now = self._clock.seconds()
-        new = [(number, event) for number, event in reading.events if number not in self._told]
+        floor = self._event_floor
+        new = [(number, event) for number, event in reading.events if number > floor and number not in self._told]
         for number, _ in new:
             self._told[number] = now
         old = [number for number, seen in self._told.items() if seen <= now - OVERLAP]

@@ -37,16 +37,17 @@ export function confirmChange({ title, does, fields = [], verb, run, grave = fal
     const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
     const password = h("input", { type: "password", autocomplete: "current-password", name: "password" });
     const asks = h("label", { class: "field", hidden: true },
-      h("span", {}, "Your password"),
-      h("input", { type: "text", autocomplete: "username", value: session()?.username ?? "", hidden: true, tabindex: -1 }), password,
+      h("span", {}, "Your password"), password,
       h("small", {}, `You logged in as ${session()?.username} a while ago. Changes ask who you are again.`));
+    // For the browser's keeper of passwords.
+    const username = h("input", { type: "text", autocomplete: "username", value: session()?.username ?? "", hidden: true });
     const confirm = h("button", { type: "submit", class: `button first${grave ? " grave" : ""}`, name: "confirm" }, verb);
     const cancel = h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel");
     const says = h("ul");
     const tellWhat = (sentences) => fill(says, sentences.map((sentence) => h("li", {}, sentence)));
     tellWhat(does);
     const { dialog, form } = open(title, wide ? "wide" : "",
-      h("div", { class: "says" }, says), fields, asks, wrong, h("footer", {}, cancel, confirm));
+      h("div", { class: "says" }, says), fields, username, asks, wrong, h("footer", {}, cancel, confirm));
     ready?.({ tellWhat, confirm, form });
 
     const attempt = async () => {

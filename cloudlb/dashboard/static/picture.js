@@ -74,7 +74,8 @@ export class Picture {
 
   /** Follow a change: who has moved flies, everything else changes where it stands. */
   take(change) {
-    if (change.snapshot || change.servers && this.serversDiffer()) {
+    // Before it has found room there is nothing to draw on.
+    if (change.snapshot || !this.palette || (change.servers && this.serversDiffer())) {
       this.build();
       return;
     }
@@ -126,6 +127,7 @@ export class Picture {
   }
 
   drawDirty() {
+    if (!this.palette) return;
     for (const card of this.dirty) card.draw(this.pitch, this.palette);
     this.dirty.clear();
     if (this.motion.height !== this.grid.clientHeight) this.fitMotion();
