@@ -76,6 +76,13 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _integer(text: str) -> int:
+    number = _whole(text)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError(f"{text!r} is more than an integer holds")
+    return number
+
+
 def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
@@ -98,7 +105,7 @@ _TYPES: Mapping[Any, _Type] = {
     str: _Type("string"),
     Key: _Type("uuid", _key),
     bool: _Type("boolean", _truth),
-    int: _Type("integer", _whole),
+    int: _Type("integer", _integer),
     Long: _Type("long", _whole),
     Date: _Type("date"),
     list: _Type("list", _items),

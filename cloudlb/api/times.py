@@ -9,6 +9,8 @@ from cloudlb.api.schema import Date
 
 _DAY = "%Y-%m-%d"
 _SECONDS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""The last second that can be written."""
 FORMS = "yyyy-MM-dd, yyyy-MM-dd HH:mm:ss or yyyy-MM-ddTHH:mm:ss+hhmm; in UTC unless it says otherwise"
 
 
@@ -19,7 +21,7 @@ def since(name: str, text: Date | None) -> float | None:
 
 def until(name: str, text: Date | None) -> float | None:
     """The moment after the day or second that a parameter means: the range includes it, as CloudStack's."""
-    return None if text is None else sum(_read(name, text))
+    return None if text is None else min(_LAST, sum(_read(name, text)))
 
 
 def _read(name: str, text: str) -> tuple[float, float]:

@@ -336,6 +336,12 @@ class KeyTests(LoginTestCase):
         self.clock.advance(1.0)
         self.assertEqual(401, self.status(key))
 
+    def test_the_last_day(self) -> None:
+        """Who means never and says so by the last day that there is, gets what can be listed."""
+        for day in ("9999-12-31", "9999-12-31T23:59:59-2300"):
+            self.assertEqual("9999-12-31T23:59:59+0000", self.issue(enddate=day)["enddate"])
+        self.assertEqual(4, self.call("listUserKeys")["count"])
+
     def test_whose(self) -> None:
         """CloudStack's clients ask who they are."""
         self.assertEqual("reader", self.call("getUser", userapikey="reader-key")["user"]["username"])

@@ -78,6 +78,7 @@ class ReadTests(SynchronousTestCase):
             ({"id": "1", "number": "1.5"}, "number"),
             ({"id": "1", "number": ""}, "number"),
             ({"id": "1", "number": "9" * 19}, "number"),
+            ({"id": "1", "number": str(2**31)}, "number"),
             ({"id": "1", "number": "\N{ARABIC-INDIC DIGIT THREE}"}, "number"),
             ({"id": "1", "truth": "yes"}, "truth"),
             ({"id": "1", "text": "123456789"}, "text"),
