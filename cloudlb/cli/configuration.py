@@ -106,7 +106,8 @@ def _read(config: Path) -> dict[str, Any]:
 
 def _check(options: Mapping[str, Any]) -> None:
     endpoint = urlsplit(options["endpoint"])
-    if endpoint.scheme not in ("http", "https") or endpoint.hostname is None:
+    # To ask for the port is to have it checked.
+    if endpoint.scheme not in ("http", "https") or endpoint.hostname is None or endpoint.port == 0:
         raise ValueError("endpoint is no URL, such as https://10.0.0.1:8080/client/api")
     if missing := [name for name in ("key", "secret") if not options.get(name)]:
         raise ValueError(f"no {' and no '.join(missing)}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -85,3 +87,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="cloudlb")
 def main() -> None:
     """The agent plane of a cloud: management servers, agents, no load balancer in front."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter of a name shows a question mark.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from click.testing import Result
+from click.testing import CliRunner, Result
 from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from cloudlb.cli.main import main
 from cloudlb.cluster.membership import Membership
 from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.users import Role
@@ -126,6 +128,18 @@ class TlsTests(CommandLineTestCase):
         self.assertIn(f"verify in {self.ini}: ", result.stderr)
 
 
+class TerminalTests(CommandLineTestCase):
+    """What a terminal cannot show."""
+
+    async def test_letters(self) -> None:
+        """A name with letters that the terminal does not have is shown without them."""
+        await self.database.run(lambda txn: add_user(txn, "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", "another-key"))
+        command = ["users", "--config", str(self.ini)]
+        result = await deferToThread(lambda: CliRunner(charset="ascii").invoke(main, command))
+        self.assertEqual(0, result.exit_code, result.exception)
+        self.assertIn("zo?", result.stdout)
+
+
 class ConfigurationTests(SynchronousTestCase):
     """Where the API is."""
 
@@ -187,6 +201,7 @@ class ConfigurationTests(SynchronousTestCase):
             "[cloudstack]\nendpoint = x\nkey = k\nsecret = %s3cret",
             "[cloudstack]\nendpoint = x\nkey = k\nsecret = s3cret",
             f"[cloudstack]\nendpoint = {NOWHERE}\nkey = k",
+            "[cloudstack]\nendpoint = http://127.0.0.1:none/client/api\nkey = k\nsecret = x",
             f"[cloudstack]\nendpoint = {NOWHERE}\nkey = k\nsecret = s3cret\ntimeout = y",
         ):
             ini = Path(self.mktemp())
