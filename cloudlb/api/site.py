@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource
@@ -17,12 +18,16 @@ from twisted.web.server import Request, Site
 from cloudlb.api.commands import COMMANDS
 from cloudlb.api.context import ApiContext
 from cloudlb.api.resource import ApiResource
+from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.sparse_log import SparseLog
 
 MAX_BODY = 2**20
 """Bytes of a posted form; a longer one ends the connection. Twisted bounds a request's line and headers to 16 KiB."""
 IDLE_TIMEOUT = 30.0
 """Seconds without a byte of a request after which its connection is closed."""
+MAX_CONNECTIONS = 4096
+"""Connections; beyond, the one that has been without a whole request for longest is closed. Agents need descriptors."""
+MAX_CONNECTIONS_PER_ADDRESS = 1024
 
 
 class ApiRequest(Request):
@@ -48,9 +53,42 @@ class ApiRequest(Request):
             channel.loseConnection()
 
 
+class ApiChannel(http.HTTPChannel):
+    """A connection, which may be one too many."""
+
+    factory: ApiSite
+
+    def connectionMade(self) -> None:
+        """Have it counted."""
+        super().connectionMade()  # type: ignore[no-untyped-call]  # Twisted's, here and below
+        transport: Any = self.transport
+        self.factory.connections.add(self, getattr(transport.getPeer(), "host", ""))
+
+    def allContentReceived(self) -> None:  # noqa: N802 Twisted calls it
+        """It waits for us now."""
+        self.factory.connections.heard(self)
+        super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: Request) -> None:  # noqa: N802 Twisted calls it
+        """We wait for the next request, which may be there already."""
+        self.factory.connections.answered(self)
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted's differ among themselves
+        """It counts no more."""
+        self.factory.connections.remove(self)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
 class ApiSite(Site):
     """A site whose log tells of calls that were refused or failed, never of their queries."""
 
+    protocol = ApiChannel  # type: ignore[assignment]  # Twisted's chooses between this and HTTP/2
     _log = Logger()
     noisy = False
 
@@ -59,7 +97,12 @@ class ApiSite(Site):
         super().__init__(  # type: ignore[no-untyped-call]  # Twisted's
             root, requestFactory=ApiRequest, timeout=IDLE_TIMEOUT, reactor=clock, parsePOSTFormSubmission=False
         )
+        self.connections = HalfOpen(clock, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS)
         self._refusals = SparseLog(clock, self._log)
+
+    def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 Twisted asks for them under TLS
+        """HTTP/1.1 alone: other channels would not be counted."""
+        return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
         """Note a call that has been answered with an error."""

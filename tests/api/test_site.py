@@ -7,7 +7,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from cloudlb.api.site import IDLE_TIMEOUT, MAX_BODY
+from cloudlb.api.site import IDLE_TIMEOUT, MAX_BODY, MAX_CONNECTIONS_PER_ADDRESS
 from cloudlb.domain.models import HostId
 from tests.api.world import API_KEY, SECRET, ApiTestCase, encode, sign
 
@@ -100,6 +100,44 @@ class HttpTests(ApiTestCase):
         channel.dataReceived(b"GET /client/api?com")
         self.clock.advance(IDLE_TIMEOUT + 1)
         self.assertFalse(transport.connected)
+
+
+class ConnectionTests(ApiTestCase):
+    """How many connections there may be."""
+
+    def connect(self) -> StringTransportWithDisconnection:
+        """Connect, and say nothing."""
+        transport = StringTransportWithDisconnection()
+        self.patch(transport, "abortConnection", transport.loseConnection)
+        transport.protocol = self.site.buildProtocol(transport.getPeer())
+        transport.protocol.makeConnection(transport)
+        return transport
+
+    def test_many(self) -> None:
+        """Who holds many open loses the oldest, however busily they trickle; who waits for an answer does not."""
+        waiting, held = self.connect(), Deferred[None]()
+        self.patch(self.database, "read", lambda work: held)
+        waiting.protocol.dataReceived(b"GET /client/api?command=listZones HTTP/1.1\r\nHost: x\r\n\r\n")
+        trickling = [self.connect() for _ in range(MAX_CONNECTIONS_PER_ADDRESS - 1)]
+        for each in trickling:
+            each.protocol.dataReceived(b"GET /")
+        late = self.connect()
+        self.assertEqual([False, True], [each.connected for each in trickling[:2]])
+        self.assertTrue(waiting.connected and late.connected)
+        held.callback(None)
+        self.assertIn(b"401", waiting.value())
+
+    def test_answered(self) -> None:
+        """After its answer it is the youngest of those that say nothing; one that has gone counts no more."""
+        first, second = self.connect(), self.connect()
+        first.protocol.dataReceived(b"GET /client/api HTTP/1.1\r\nHost: x\r\n\r\n")
+        gone = self.connect()
+        gone.loseConnection()
+        for _ in range(MAX_CONNECTIONS_PER_ADDRESS - 2):
+            self.connect()
+        self.assertTrue(first.connected and second.connected)
+        self.connect()
+        self.assertEqual([True, False], [first.connected, second.connected])
 
 
 class FailureTests(ApiTestCase):
