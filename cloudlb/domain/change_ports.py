@@ -33,8 +33,12 @@ class Glance(NamedTuple):
 class ChangeRows(Protocol):
     """Changes of rows, in the order in which they were made; they are seen in that of their commits.
 
-    So whoever looks again and again asks anew for what lies a little before the latest that it knows.
+    So whoever looks again and again asks for what lies a little before its last look.
     """
+
+    def now(self) -> float:
+        """The time by the clock that the times of changes are taken from."""
+        ...
 
     def hosts(self) -> list[Glance]:
         """Every host that is there, ordered by id."""

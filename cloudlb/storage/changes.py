@@ -10,8 +10,10 @@ from sqlalchemy import Connection, Select, bindparam, func, or_, select
 from cloudlb.domain.change_ports import Glance
 from cloudlb.domain.models import HostId
 from cloudlb.domain.records import Event, Level
+from cloudlb.storage.database_time import database_time
 from cloudlb.storage.schema import alert, cluster, event, host
 
+_NOW = select(database_time())
 _GLANCES = select(
     host.c.id,
     host.c.changed,
@@ -39,6 +41,10 @@ class ChangeTable:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def now(self) -> float:
+        """The time of the database."""
+        return float(self._connection.scalar(_NOW) or 0.0)
 
     def hosts(self) -> list[Glance]:
         """Every host."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 
 from cloudlb.dashboard import watch as watch_module
 from cloudlb.dashboard.watch import INTERVAL, OVERLAP, Watch
+from cloudlb.domain.change_ports import Glance
 from cloudlb.domain.drains import Drain
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import HostId
@@ -17,6 +18,7 @@ from cloudlb.domain.ports import StoreUnavailable, Transaction
 from cloudlb.domain.records import AlertType
 from cloudlb.domain.server_state import ServerEvent
 from cloudlb.domain.settings import LB_ALGORITHM, WAIT
+from cloudlb.storage.changes import ChangeTable
 from cloudlb.storage.database import Database
 from tests.dashboard.viewing import ALPHA, BETA, NOW, FleetTestCase, Told, read_events
 
@@ -122,11 +124,33 @@ class WatchTests(FleetTestCase):
 
     def test_gone(self) -> None:
         """A deleted host is gone, and back when it is restored."""
-        self.write(lambda txn: txn.hosts.remove(self.a, ALPHA, None, NOW))
+        self.write(lambda txn: txn.hosts.remove(self.b, ALPHA, None, NOW))
         delta = self.delta()
-        self.assertEqual((delta["gone"], delta.get("hosts")), ([self.a], None))
-        self.write(lambda txn: txn.hosts.restore(self.a, ALPHA, None, NOW))
-        self.assertEqual([host[:3] for host in self.delta()["hosts"]], [[self.a, "a", "Creating"]])
+        self.assertEqual((delta["gone"], delta.get("hosts")), ([self.b], None))
+        self.write(lambda txn: txn.hosts.restore(self.b, ALPHA, None, NOW))
+        self.assertEqual([host[:3] for host in self.delta()["hosts"]], [[self.b, "b", "Creating"]])
+
+    def test_places(self) -> None:
+        """Under roundrobin those after a host that is deleted, or restored, prefer other servers."""
+        others = [self.come(name, ALPHA) for name in "cdefg"]
+        self.look()
+        self.write(lambda txn: txn.hosts.remove(others[2], ALPHA, None, NOW))
+        self.assertEqual([host[1] for host in self.delta()["hosts"]], ["f", "g"])
+        self.write(lambda txn: txn.hosts.restore(others[2], ALPHA, None, NOW))
+        self.assertEqual([host[1] for host in self.delta()["hosts"]], ["e", "f", "g"])
+
+    def test_quiet(self) -> None:
+        """What was read is not read again for as long as nothing happens."""
+        asked: list[float] = []
+
+        def hosts_since(table: ChangeTable, changed: float, also: object = ()) -> list[Glance]:
+            asked.append(changed)
+            return []
+
+        self.patch(ChangeTable, "hosts_since", hosts_since)
+        self.patch(ChangeTable, "now", lambda table: NOW + len(asked))
+        self.clock.pump([INTERVAL] * 3)
+        self.assertEqual(asked[1:], [NOW - OVERLAP, NOW + 1 - OVERLAP])
 
     def test_late_commit(self) -> None:
         """A change is found that was made before one that is known already, and committed after it."""

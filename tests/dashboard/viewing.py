@@ -86,13 +86,9 @@ class FleetTestCase(SynchronousTestCase):
 
     def come(self, name: str, server: ServerId) -> HostId:
         """An agent comes to a server, and is Up."""
-        facts = HostFacts(guid=f"guid-{name}", name=name, type="Routing", version="4.22", ip_address="10.1.0.9")
-        admission = Admission(
-            facts=facts, location=Location(zone="zone", pod="pod", cluster="cluster"), server_id=server
-        )
 
         def work(txn: Transaction) -> Host:
-            (host,) = txn.hosts.admit([admission], NOW)
+            (host,) = txn.hosts.admit([admission(name, server)], NOW)
             assert isinstance(host, Host), host
             txn.hosts.transition([_change(host, HostEvent.READY)], NOW)
             return host
@@ -113,6 +109,12 @@ class FleetTestCase(SynchronousTestCase):
         """Write behind the back of everybody, as a server of another version may."""
         with self.database._write_engine.begin() as connection:
             connection.exec_driver_sql(statement, tuple(values))
+
+
+def admission(name: str, server: ServerId) -> Admission:
+    """An agent that comes to a server."""
+    facts = HostFacts(guid=f"guid-{name}", name=name, type="Routing", version="4.22", ip_address="10.1.0.9")
+    return Admission(facts=facts, location=Location(zone="zone", pod="pod", cluster="cluster"), server_id=server)
 
 
 def _change(host: Host, event: HostEvent) -> StatusChange:
