@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from cloudlb.domain.balancing import Algorithm, Place, host_list_for
-from cloudlb.domain.models import Host, HostId, Server, ServerId, ZoneId
+from cloudlb.domain.balancing import Algorithm, Place
+from cloudlb.domain.known_lists import indexes_in_zones, known_lists
+from cloudlb.domain.models import Host, HostId, Server, ServerId
 from cloudlb.domain.ports import Transaction
-from cloudlb.domain.settings import Settings
 
 
 def lists_of(txn: Transaction, hosts: Sequence[Host]) -> Mapping[HostId, tuple[str, ...]]:
@@ -18,12 +17,13 @@ def lists_of(txn: Transaction, hosts: Sequence[Host]) -> Mapping[HostId, tuple[s
     Under shuffle only the agents know, and a host without an agent holds none: they are not in it.
     """
     settings = txn.settings.load()
+    list_of = known_lists(settings)
     agents = [host for host in hosts if host.direct is None]
     places: dict[HostId, int] = {}
     if settings.algorithm is Algorithm.ROUNDROBIN:
         for zone in {host.zone.id for host in agents}:
             places |= txn.hosts.places(zone, [host.id for host in agents if host.zone.id == zone])
-    found = ((host.id, _order(settings, Place(host.facts.guid, places.get(host.id, 0)))) for host in agents)
+    found = ((host.id, list_of(Place(host.facts.guid, places.get(host.id, 0)))) for host in agents)
     return {host_id: order for host_id, order in found if order}
 
 
@@ -32,22 +32,12 @@ def preferring(txn: Transaction, servers: Sequence[Server]) -> Mapping[ServerId,
     settings = txn.settings.load()
     if settings.algorithm is Algorithm.SHUFFLE:
         return None
-    known = {server.id: server for server in servers}
+    known, list_of = {server.id: server for server in servers}, known_lists(settings)
     counts = Counter(dict.fromkeys(known, 0))
-    places: Counter[ZoneId] = Counter()
-    # They come ordered by id, which is what their places in the zones go by.
-    for host in txn.hosts.standings():
-        place = Place(host.guid, places[host.zone_id])
-        places[host.zone_id] += 1
+    standings = txn.hosts.standings()
+    for host, index in zip(standings, indexes_in_zones(host.zone_id for host in standings), strict=True):
         server = known.get(host.server_id) if host.server_id is not None else None
         if server is not None and host.up and not host.direct:
-            order = _order(settings, place)
+            order = list_of(Place(host.guid, index))
             counts[server.id] += bool(order) and server.answers_to(order[0])
     return counts
-
-
-def _order(settings: Settings, place: Place) -> tuple[str, ...]:
-    if settings.algorithm is Algorithm.SHUFFLE:
-        return ()
-    rng = random.Random(0)  # noqa: S311 - of shuffle, which is not asked
-    return host_list_for(settings.algorithm, settings.servers, place, rng, settings.weights).addresses

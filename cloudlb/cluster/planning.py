@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
 from cloudlb.domain.balancing import Algorithm, Place
-from cloudlb.domain.models import Server, ServerId, ZoneId
+from cloudlb.domain.known_lists import indexes_in_zones, same_lists
+from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import Standing, Transaction
 from cloudlb.domain.rebalancing import Plan, PlannedHost, PlannedServer, off_average, plan
 from cloudlb.domain.server_state import ServerState
@@ -85,7 +85,7 @@ def plan_moves(txn: Transaction, seen: Picture, *, new_lists: bool = False) -> P
 
 def sends_agents(before: Settings, after: Settings) -> bool:
     """Tell whether a change of settings sends agents where their new lists lead (:mod:`cloudlb.agents.lists`)."""
-    if _lists(before) == _lists(after):
+    if same_lists(before, after):
         return False
     rendezvous = before.algorithm is after.algorithm is Algorithm.RENDEZVOUS
     old = {address: before.weights.get(address, 1) for address in before.servers}
@@ -94,24 +94,14 @@ def sends_agents(before: Settings, after: Settings) -> bool:
     return not (after.rebalances and only_joined)
 
 
-def _lists(settings: Settings) -> tuple[object, ...]:
-    """What lists depend on."""
-    return settings.servers, settings.algorithm, settings.weights
-
-
 def _hosts(standings: Sequence[Standing], addresses: Mapping[ServerId, str]) -> list[PlannedHost]:
-    # They come ordered by id, which is what their places in the zones go by.
-    places: Counter[ZoneId] = Counter()
-    planned = []
-    for host in standings:
-        planned.append(
-            PlannedHost(
-                id=host.id,
-                place=Place(host.guid, places[host.zone_id]),
-                server=None if host.server_id is None else addresses.get(host.server_id),
-                up=host.up,
-                direct=host.direct,
-            )
+    return [
+        PlannedHost(
+            id=host.id,
+            place=Place(host.guid, index),
+            server=None if host.server_id is None else addresses.get(host.server_id),
+            up=host.up,
+            direct=host.direct,
         )
-        places[host.zone_id] += 1
-    return planned
+        for host, index in zip(standings, indexes_in_zones(host.zone_id for host in standings), strict=True)
+    ]

@@ -6,14 +6,15 @@ different values is told as ``[values, indexes into them]``: so ten thousand hos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from cloudlb.dashboard.preferences import Preference, places, preference
+from cloudlb.domain.balancing import Place
 from cloudlb.domain.change_ports import Glance
 from cloudlb.domain.drains import Drain
+from cloudlb.domain.known_lists import indexes_in_zones, known_lists
 from cloudlb.domain.models import HostId, Server, ServerId
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.records import Event
@@ -25,6 +26,8 @@ MOST_EVENTS = 200
 """Events that are told at once; of more the newest."""
 
 Shown: TypeAlias = tuple[Any, ...]
+Preference: TypeAlias = Callable[[Glance, int], str | None]
+"""From a host and its place in its zone to the address of its preferred server, as ``host`` has it."""
 
 
 @frozen
@@ -83,12 +86,18 @@ def _read(txn: Transaction, at: float, hosts: Sequence[Glance], events: Sequence
     )
 
 
+def preference(settings: Settings) -> Preference:
+    """Tell hosts' preferred servers under some settings; None where nobody knows one: a direct host has no list."""
+    list_of = known_lists(settings)
+    return lambda host, place: None if host.direct else next(iter(list_of(Place(host.guid, place))), None)
+
+
 def know_all(hosts: Sequence[Glance], settings: Settings) -> dict[HostId, Known]:
     """Every host, as viewers will know it."""
     prefer = preference(settings)
     return {
         host.id: Known(host.changed, place, show_host(host, place, prefer))
-        for host, place in zip(hosts, places(hosts), strict=True)
+        for host, place in zip(hosts, indexes_in_zones(host.zone_id for host in hosts), strict=True)
     }
 
 

@@ -18,6 +18,7 @@ from cloudlb.dashboard.fleet import (
     Known,
     Reading,
     know_all,
+    preference,
     read_all,
     read_changes,
     show_columns,
@@ -27,9 +28,9 @@ from cloudlb.dashboard.fleet import (
     show_servers,
 )
 from cloudlb.dashboard.frames import Frame, event_frame
-from cloudlb.dashboard.preferences import preference, same_lists
 from cloudlb.domain.balancing import Algorithm
 from cloudlb.domain.change_ports import Glance
+from cloudlb.domain.known_lists import same_lists
 from cloudlb.domain.models import HostId, ServerId, ZoneId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.domain.records import Event
