@@ -63,6 +63,8 @@ class Stamp(NamedTuple):
     status: str
     resource_state: str
     disconnected: float | None
+    tags: str
+    """As they are kept."""
 
 
 @frozen(kw_only=True)

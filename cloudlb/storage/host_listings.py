@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, Text, and_, bindparam, cast, func, or_, select
 
 from cloudlb.domain.disconnects import LEFT_ALONE
 from cloudlb.domain.drains import Whereabouts
@@ -99,6 +99,7 @@ _STAMPS = select(
     host.c.status,
     host.c.resource_state,
     host.c.disconnected,
+    cast(host.c.tags, Text),
 )
 _WHEREABOUTS = select(host.c.id, host.c.status, host.c.server_id).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))

@@ -18,7 +18,7 @@ from cloudlb.storage.schema import host
 from tests.api.world import API_KEY, NOW, ApiTestCase, sign
 
 PAGE = {"page": "1", "pagesize": "500"}
-STEPS = ("heard", "lost", "disabled", "enabled", "tagged", "moved", "removed", "added", "renamed")
+STEPS = ("heard", "lost", "disabled", "enabled", "tagged", "tagged-before", "moved", "removed", "added", "renamed")
 
 
 class HostRollTests(ApiTestCase):
@@ -116,6 +116,10 @@ class HostRollTests(ApiTestCase):
                 change(ResourceEvent.ENABLE)
             case "tagged":
                 self.stored(lambda txn: txn.hosts.set_tags(host_id, [f"tag-{now}"]))
+            case "tagged-before":
+                # By a server of the version before, which writes no time of a change.
+                tags = update(host).where(host.c.id == host_id).values(tags=[f"before-{now}"])
+                self.stored(lambda txn: txn.hosts._connection.execute(tags))
             case "moved":
                 other = ServerId(99)
                 self.stored(
