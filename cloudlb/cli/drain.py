@@ -12,7 +12,7 @@ import click
 from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.drain_progress import progress, summary
 from cloudlb.cli.failures import INTERRUPTED, NOT_ALL, Unreachable
-from cloudlb.cli.finding import complete_server, find_server
+from cloudlb.cli.finding import complete_server, find_server, list_servers
 from cloudlb.cli.jobs import FIRST_PAUSE, LAST_PAUSE, PATIENCE, lookup
 from cloudlb.cli.tables import print_json, print_table, printable
 from cloudlb.domain.settings import MAINTENANCE_TIMEOUT
@@ -49,7 +49,7 @@ def drain(
     died or was stopped meanwhile, and another one if the order was not taken.
     """
     server = find_server(client, name)
-    others = [row["ipaddress"] for row in client.list("listManagementServers") if row["id"] != server["id"]]
+    others = [row["ipaddress"] for row in list_servers(client) if row["id"] != server["id"]]
     state = _order(client, server, algorithm, forced, shutdown)
     if not no_wait:
         state = _watch([client, *(client.at(address) for address in others)], state, shutdown)

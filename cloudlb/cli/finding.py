@@ -56,9 +56,14 @@ def _place(row: Row) -> str:
     return "/".join(printable(row[name]) for name in ("zonename", "podname", "clustername") if name in row)
 
 
+def list_servers(client: Client, **parameters: str) -> list[Row]:
+    """The rows of all servers, without the ids of the hosts that each of them has: there may be ten thousand."""
+    return client.list("listManagementServers", agents="false", **parameters)
+
+
 def find_server(client: Client, key: str) -> Row:
     """The row of the server that an operator calls by name, id, uuid or address."""
-    rows = client.list("listManagementServers")
+    rows = list_servers(client)
     for known in ("name", "id", "msid", "ipaddress"):
         found = [row for row in rows if str(row[known]) == key]
         if len(found) == 1:
@@ -112,14 +117,14 @@ def find_by_id(rows: Sequence[Row], beginning: str, what: str) -> Row:
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _completes(command: str, name: str, help_name: str = "") -> Complete:
+def _completes(command: str, name: str, help_name: str = "", **parameters: str) -> Complete:
     """Complete with the names of a listing; with nothing where the API cannot be asked."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         config = ctx.params.get("config")
         try:
             client = Client.of(Path(config) if config else None, ctx.params.get("at"), timeout=_PATIENCE)
-            answer = client.call(command, keyword=incomplete or None, page=1, pagesize=_COMPLETED)
+            answer = client.call(command, keyword=incomplete or None, page=1, pagesize=_COMPLETED, **parameters)
         except Exception:  # noqa: BLE001 - whatever it is, a prompt is no place for it
             return []
         rows = next((value for value in answer.values() if isinstance(value, list)), [])
@@ -130,7 +135,7 @@ def _completes(command: str, name: str, help_name: str = "") -> Complete:
 
 
 complete_host = _completes("listHosts", "name", "state")
-complete_server = _completes("listManagementServers", "name", "state")
+complete_server = _completes("listManagementServers", "name", "state", agents="false")
 complete_setting = _completes("listConfigurations", "name")
 complete_zone = _completes("listZones", "name")
 complete_pod = _completes("listPods", "name")

@@ -9,7 +9,7 @@ import click
 
 from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.events import print_events
-from cloudlb.cli.finding import complete_host, find_host
+from cloudlb.cli.finding import complete_host, find_host, list_servers
 from cloudlb.cli.investigations import finding_lines
 from cloudlb.cli.tables import print_facts, print_json, printable
 from cloudlb.cli.times import ago, utc
@@ -31,7 +31,7 @@ def host(name: str, client: Client, as_json: bool) -> None:
     if as_json:
         print_json({"host": row, "investigation": verdicts[0] if verdicts else None, "event": events})
         return
-    servers = {server["ipaddress"]: server for server in client.list("listManagementServers")}
+    servers = {server["ipaddress"]: server for server in list_servers(client)}
     print_facts(_facts(row, time.time()))
     click.echo()
     _print_list(row, servers)

@@ -8,7 +8,7 @@ import click
 
 from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.drain_progress import summary
-from cloudlb.cli.finding import complete_server, find_server
+from cloudlb.cli.finding import complete_server, find_server, list_servers
 from cloudlb.cli.tables import print_json, print_table, printable
 from cloudlb.cli.times import ago
 
@@ -21,10 +21,10 @@ def servers(client: Client, as_json: bool) -> None:
     PREFERRED is the share of its agents whose lists begin with it. SINCE is its last start, or of one that is Down
     its stop, if it had the time to write that.
     """
-    rows = client.list("listManagementServers", placement="true")
     if as_json:
-        print_json(rows)
+        print_json(client.list("listManagementServers", placement="true"))
         return
+    rows = list_servers(client, placement="true")
     now = time.time()
     print_table(
         ("NAME", "STATE", "ADDRESS", "AGENTS", "PREFERRED", "SINCE", "VERSION", "DRAIN"),

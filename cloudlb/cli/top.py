@@ -14,6 +14,7 @@ from rich.live import Live
 from cloudlb.cli.client import Client, Row, api_options
 from cloudlb.cli.events import print_events
 from cloudlb.cli.failures import Unreachable
+from cloudlb.cli.finding import list_servers
 from cloudlb.cli.keyboard import Keyboard
 from cloudlb.cli.server_meters import ServerMeters
 from cloudlb.cli.tables import print_json, print_table
@@ -48,7 +49,7 @@ def top(client: Client, as_json: bool) -> None:
 def look(client: Client, meters: ServerMeters | None = None) -> Look:
     """Look once; without meters servers are not asked for what they count."""
     events = client.call("listEvents", page=1, pagesize=_EVENTS)
-    servers = client.list("listManagementServers")
+    servers = list_servers(client)
     return Look(
         endpoint=client.endpoint,
         servers=servers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from unittest import mock
 
 from click.testing import Result
 from twisted.internet.threads import deferToThread
@@ -13,6 +14,7 @@ from cloudlb.domain.models import Host, ServerId, StatusChange
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.records import Finding, Investigation, Verdict
 from cloudlb.domain.settings import HOST, LB_ALGORITHM
+from cloudlb.storage.host_listings import HostListings
 from tests.api.world import add_site
 from tests.cli.command_line import CommandLineTestCase, on_terminal
 
@@ -121,6 +123,13 @@ class HostCommandTests(CommandLineTestCase):
         rows = [line.split() for line in (await self.output("servers")).splitlines()[1:]]
         self.assertEqual({"beta": "0", "m": "3"}, {row[0]: row[3] for row in rows})
         self.assertEqual(["66%"], [row[4] for row in rows if row[0] == "m"])
+
+    async def test_ids_that_nobody_reads(self) -> None:
+        """No command has the servers tell the ids of all their hosts, but one that prints them."""
+        with mock.patch.object(HostListings, "uuids_by_server", side_effect=AssertionError):
+            for command in (["top"], ["servers"], ["host", "agent-1"], ["hosts", "--server", "beta"]):
+                await self.output(*command)
+        self.assertIn(self.hosts["agent-1"].uuid, await self.output("servers", "--json"))
 
     async def test_one(self) -> None:
         """States, server, list with who is where, verdict, events; by name and by id."""
