@@ -164,6 +164,8 @@ class Looking(BrowserTestCase):
             expect(dialog).to_contain_text("4 agents will be moved to the 2 other servers")
             dialog.get_by_role("button", name="Empty it").click()
             drain = page.get_by_role("region", name="Drain of mgmt-2")
+            # The order has been written when it is shown; progress of before would be lost.
+            expect(drain).to_contain_text("About to begin")
             progress(evolve(begun, moved=1, left=2, failed={"x": "it does not go"}))
             expect(drain).to_contain_text("1 of 4 moved · 2 left · 1 failed")
             expect(drain).to_contain_text("done in about 1 min 30 s")
