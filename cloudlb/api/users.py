@@ -79,10 +79,9 @@ def _role(key: str) -> Role:
     raise invalid_parameter("roleid", f"{key!r} is no role; roles are {_ROLES}, or their ids as listRoles has them")
 
 
-def _keep_an_administrator(txn: Transaction, but: Account) -> None:
+def keep_an_administrator(txn: Transaction, but: Account) -> None:
     """Refuse to lock everybody out."""
-    others = (account for account in txn.accounts.all() if account.id != but.id)
-    if not any(account.role is Role.ADMINISTRATOR and not account.disabled for account in others):
+    if not any(account.id != but.id for account in txn.accounts.administrators()):
         raise ApiError(ErrorCode.PARAMETER, f"{but.username} is the only administrator that is left")
 
 
@@ -208,7 +207,7 @@ async def _update_user(call: Call, arguments: UpdateUser) -> Body:
         account = _changeable(call, txn, arguments.id, role)
         if role is not None and role is not account.role:
             if role is not Role.ADMINISTRATOR:
-                _keep_an_administrator(txn, account)
+                keep_an_administrator(txn, account)
             account = evolve(account, role=role)
             tell(call, txn, "USER.UPDATE", f"user {account.username} was made {role.value}")
         if password is not None:
@@ -254,7 +253,7 @@ class WhichUser:
 async def _delete_user(call: Call, arguments: WhichUser) -> Body:
     def work(txn: Transaction) -> None:
         account = find_user(txn, arguments.id)
-        _keep_an_administrator(txn, account)
+        keep_an_administrator(txn, account)
         txn.accounts.remove(account.id, call.context.clock.seconds())
         tell(call, txn, "USER.DELETE", f"user {account.username} was deleted, and all keys of that user")
 
@@ -266,7 +265,7 @@ async def _able(call: Call, arguments: WhichUser, *, disabled: bool) -> Body:
     def work(txn: Transaction) -> Account:
         account = find_user(txn, arguments.id)
         if disabled:
-            _keep_an_administrator(txn, account)
+            keep_an_administrator(txn, account)
         account = evolve(account, disabled=disabled)
         txn.accounts.update(account)
         event, state = ("USER.DISABLE", "disabled") if disabled else ("USER.ENABLE", "enabled")

@@ -18,6 +18,10 @@ class AccountRows(Protocol):
         """Every user, by name."""
         ...
 
+    def administrators(self) -> Sequence[Account]:
+        """Those of them who can do everything and are not disabled; nobody else changes these before the commit."""
+        ...
+
     def usernames(self) -> Mapping[int, str]:
         """The name of every user that there ever was, by its number."""
         ...

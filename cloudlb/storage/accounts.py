@@ -35,6 +35,11 @@ _ACCOUNTS = select(*_ACCOUNT).where(account.c.removed.is_(None))
 _BY_ID = _ACCOUNTS.where(account.c.id == bindparam("key"))
 _BY_USERNAME = _ACCOUNTS.where(account.c.username == bindparam("key"))
 _ALL = _ACCOUNTS.order_by(account.c.username)
+_ADMINISTRATORS = (
+    _ACCOUNTS.where(account.c.role == Role.ADMINISTRATOR.value, account.c.disabled.is_(False))
+    .order_by(account.c.id)
+    .with_for_update()
+)
 _USERNAMES = select(account.c.id, account.c.username)
 _REMOVED = select(account.c.id).where(account.c.username == bindparam("key"), account.c.removed.is_not(None))
 _CREATE = insert(account).returning(*_ACCOUNT)
@@ -70,6 +75,10 @@ class AccountTable:
     def all(self) -> Sequence[Account]:
         """Every user."""
         return [_account(row) for row in self._connection.execute(_ALL)]
+
+    def administrators(self) -> Sequence[Account]:
+        """Those who can do everything."""
+        return [_account(row) for row in self._connection.execute(_ADMINISTRATORS)]
 
     def usernames(self) -> Mapping[int, str]:
         """Names, of deleted ones too."""
