@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 from twisted.internet.defer import gatherResults
@@ -43,7 +43,15 @@ class AtOnceTests(TestCase):
             self.assertEqual(1, ends.count(None), ends)
             left = await databases[0].read(lambda txn: [each.disabled for each in txn.accounts.all()])
             self.assertEqual(1, left.count(True))
-            await databases[0].run(lambda txn: [txn.accounts.update(account) for account in both])
+            await databases[0].run(_enable(both))
+
+
+def _enable(accounts: Sequence[Account]) -> Callable[[Transaction], None]:
+    def work(txn: Transaction) -> None:
+        for account in accounts:
+            txn.accounts.update(account)
+
+    return work
 
 
 def _disable(account: Account) -> Callable[[Transaction], None]:
