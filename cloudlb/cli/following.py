@@ -10,6 +10,7 @@ import click
 
 from cloudlb.cli.client import Client, Row
 from cloudlb.cli.failures import Unreachable
+from cloudlb.cli.finding import list_servers
 from cloudlb.cli.jobs import PATIENCE
 
 PAGE = 500
@@ -81,10 +82,18 @@ def follow(news: News, limit: int) -> Iterator[list[Row]]:
 
 
 def paged(client: Client, command: str, name: str, **parameters: object) -> Callable[[int, int], Sequence[Row]]:
-    """How to ask for pages of a listing."""
+    """How to ask for pages of a listing; where one server does not answer, the next one is asked the next time."""
+    asked: deque[Client] = deque()
 
     def ask(number: int, size: int) -> Sequence[Row]:
-        rows: list[Row] = client.call(command, page=number, pagesize=size, **parameters).get(name, [])
+        if not asked:
+            others = [client.at(row["ipaddress"]) for row in list_servers(client)]
+            asked.extend((client, *others))
+        try:
+            rows: list[Row] = asked[0].call(command, page=number, pagesize=size, **parameters).get(name, [])
+        except Unreachable:
+            asked.rotate(-1)
+            raise
         return rows
 
     return ask

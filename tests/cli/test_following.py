@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+from typing import Any, ClassVar, cast
 from unittest.mock import patch
 
 from click.testing import Result
@@ -13,8 +14,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.cli import following as module
+from cloudlb.cli.client import Client
 from cloudlb.cli.failures import Unreachable
-from cloudlb.cli.following import PAGE, PAUSE, News, follow
+from cloudlb.cli.following import PAGE, PAUSE, News, follow, paged
 from cloudlb.cli.jobs import PATIENCE
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.records import AlertType
@@ -96,6 +98,46 @@ class NewsTests(SynchronousTestCase):
             with self.assertRaises(Unreachable):
                 next(told)
         self.assertEqual(6.0 + PATIENCE + PAUSE, now[0])
+
+
+class Deployment:
+    """The API of a server, and by it of two others; those that have died do not answer."""
+
+    dead: ClassVar[set[str]] = set()
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def at(self, address: str) -> Deployment:
+        """Another one."""
+        return Deployment(address)
+
+    def list(self, command: str, **parameters: object) -> list[dict[str, Any]]:
+        """Their addresses."""
+        return [{"ipaddress": address} for address in ("a", "b", "c")]
+
+    def call(self, command: str, **parameters: object) -> dict[str, Any]:
+        """Who answers."""
+        if self.address in self.dead:
+            raise Unreachable(f"{self.address} is gone")
+        return {"event": [{"id": self.address}]}
+
+
+class PagedTests(SynchronousTestCase):
+    """Whom pages are asked for."""
+
+    def test_a_server_dies(self) -> None:
+        """Another one is asked, until that one dies as well."""
+        ask = paged(cast("Client", Deployment("a")), "listEvents", "event")
+        answers = []
+        for dead in (set(), {"a"}, {"a", "b"}, {"c"}):
+            self.patch(Deployment, "dead", dead)
+            for _ in range(4):
+                with contextlib.suppress(Unreachable):
+                    (row,) = ask(1, PAGE)
+                    break
+            answers.append(row["id"])
+        self.assertEqual(["a", "b", "c", "a"], answers)
 
 
 class FollowTests(CommandLineTestCase):
