@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 from attrs import evolve
+from twisted.internet.defer import DeferredLock
 
 from cloudlb.api.envelope import Json
 from cloudlb.api.host_answer import servers_by_id, show_host
@@ -34,16 +35,25 @@ class HostRoll:
         self._store = store
         # The state that was written, what is shown of its server, and a JSON object without its end.
         self._entries: dict[HostId, tuple[tuple[object, ...], object, bytes]] = {}
+        self._turn = DeferredLock()
 
     async def page(
         self, filter_of: Callable[[Transaction], HostFilter | None], offset: int, limit: int
     ) -> Mapping[str, Any]:
-        """Answer with a page of hosts.
+        """Answer with a page of hosts, one call after the other: between two of them pings get their turn.
 
         Args:
             filter_of: makes the filter, in the transaction; None lets no host through.
         """
+        await self._turn.acquire()
+        try:
+            return await self._page(filter_of, offset, limit)
+        finally:
+            self._turn.release()
 
+    async def _page(
+        self, filter_of: Callable[[Transaction], HostFilter | None], offset: int, limit: int
+    ) -> Mapping[str, Any]:
         def look(txn: Transaction) -> tuple[Sequence[Stamp], int, Mapping[ServerId, Server]]:
             which = filter_of(txn)
             return ((), 0, {}) if which is None else (*txn.hosts.stamps(which, offset, limit), servers_by_id(txn))
