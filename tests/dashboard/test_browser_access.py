@@ -5,10 +5,13 @@ from __future__ import annotations
 from importlib.resources import files
 from unittest import skipUnless
 
+from attrs import evolve
 from playwright.sync_api import Page, expect
 from twisted.internet.defer import Deferred
 
+from cloudlb.domain.drains import Drain
 from cloudlb.domain.host_status import HostEvent
+from cloudlb.domain.server_state import ServerEvent
 from tests.dashboard.browser import CHROMIUM, BrowserTestCase, log_in
 from tests.dashboard.stage import PASSWORD
 
@@ -53,6 +56,71 @@ class Access(BrowserTestCase):
             page.get_by_role("dialog").get_by_role("button", name="Disable").focus()
             keys.press("Enter")
             expect(page.locator("main .tag", has_text="Disabled")).to_be_visible()
+
+        return self.look(work)
+
+    def test_focus_stays(self) -> Deferred[None]:
+        """What happens elsewhere takes focus from nobody and makes no noise; a button that changes keeps it."""
+        focused = "document.activeElement.textContent"
+
+        def work(page: Page) -> None:
+            log_in(page)
+            page.locator(".card h2 a").first.focus()
+            self.play(self.stage.move(["host-1"], "mgmt-2"))
+            expect(page.locator(".card").first).to_contain_text("3 Up")
+            self.assertEqual(page.evaluate(focused), "mgmt-1")
+            page.evaluate("location.hash = '#/host/2'")
+            page.get_by_role("button", name="Disable").focus()
+            self.play(self.stage.lose(["host-4"]))
+            self.play(self.stage.move(["host-2"], "mgmt-1"))
+            expect(page.locator(".facts")).to_contain_text("Connected tomgmt-1")
+            self.assertEqual(page.evaluate(focused), "Disable")
+            page.keyboard.press("Enter")
+            page.get_by_role("dialog").get_by_role("button", name="Disable").press("Enter")
+            expect(page.get_by_role("button", name="Enable")).to_be_focused()
+            page.evaluate("location.hash = '#/hosts'")
+            expect(page.locator("tbody tr[data-id]")).to_have_count(12)
+            page.evaluate(
+                "new MutationObserver(() => { window.noise = true; }).observe(document.querySelector('.count'), "
+                "{childList: true, characterData: true, subtree: true})"
+            )
+            self.play(self.stage.lose(["host-5"]))
+            expect(page.get_by_role("row", name="host-5")).to_contain_text("Disconnected")
+            self.assertIsNone(page.evaluate("window.noise ?? null"))
+
+        return self.look(work)
+
+    def test_unfolded(self) -> Deferred[None]:
+        """What is unfolded stays so while its view is kept up to date."""
+        drain = Drain(
+            server_id=self.stage.servers["mgmt-2"], timeout=600.0, started=self.stage.reactor.seconds(), total=4
+        )
+
+        def work(page: Page) -> None:
+            log_in(page)
+            page.evaluate("location.hash = '#/servers'")
+            stuck = evolve(drain, left=3, failed={"host-2": "it does not go"})
+            put = self.play(self.stage.write(lambda txn: txn.drains.put(stuck)))
+            self.play(
+                self.stage.write(
+                    lambda txn: txn.servers.change_state(drain.server_id, ServerEvent.PREPARE_FOR_MAINTENANCE)
+                )
+            )
+            page.get_by_text("Who could not be moved").click()
+            self.play(self.stage.write(lambda txn: txn.drains.progress(evolve(put, left=2, moved=1))))
+            expect(page.get_by_role("region", name="Drain of mgmt-2")).to_contain_text("1 of 4 moved")
+            expect(page.get_by_text("it does not go")).to_be_visible()
+
+        return self.look(work)
+
+    def test_addresses_of_nothing(self) -> Deferred[None]:
+        """An address that names no view, or is not well written, leads to the overview or to no host."""
+
+        def work(page: Page) -> None:
+            log_in(page)
+            for hash_, title in (("constructor", "Overview"), ("host/%E0%A4%A", "Host"), ("__proto__", "Overview")):
+                page.evaluate(f"location.hash = '#/{hash_}'")
+                expect(page.get_by_role("heading", level=1)).to_have_text(title)
 
         return self.look(work)
 

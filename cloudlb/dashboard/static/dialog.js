@@ -14,7 +14,12 @@ function open(title, className, ...parts) {
   const dialog = h("dialog", { class: className, "aria-labelledby": heading.id });
   const form = h("form", { method: "dialog", novalidate: true }, heading, ...parts);
   dialog.append(form);
-  dialog.addEventListener("close", () => dialog.remove());
+  const opener = document.activeElement;
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    // What it was opened with may be gone meanwhile.
+    if (!opener.isConnected) document.getElementById("main")?.focus();
+  });
   document.body.append(dialog);
   dialog.showModal();
   return { dialog, form };

@@ -30,6 +30,37 @@ export function fill(element, ...children) {
   return element;
 }
 
+const REACHED = "a[href], button, input, select, summary";
+
+/**
+ * As fill, but what is to look as before stays: focus, what is unfolded, and what a screen reader is reading. A listener
+ * that stays must do what the new one would.
+ */
+export function renew(element, ...children) {
+  const focused = element.contains(document.activeElement) ? reached(element).indexOf(document.activeElement) : -1;
+  const wanted = [...h("div", {}, children).childNodes];
+  [...element.childNodes].forEach((before, place) => {
+    if (place < wanted.length) replace(before, wanted[place]);
+    else before.remove();
+  });
+  element.append(...wanted.slice(element.childNodes.length));
+  if (focused >= 0 && !element.contains(document.activeElement)) {
+    const left = reached(element);
+    left[Math.min(focused, left.length - 1)]?.focus();
+  }
+}
+
+function reached(element) {
+  return [...element.querySelectorAll(REACHED)];
+}
+
+function replace(before, after) {
+  if (before.localName === "details" && after.localName === "details") after.open = before.open;
+  if (before.isEqualNode(after)) return;
+  if (before instanceof Element && !before.matches(REACHED) && before.cloneNode().isEqualNode(after.cloneNode())) renew(before, ...after.childNodes);
+  else before.replaceWith(after);
+}
+
 /** Change the text only where it differs: screen readers and browsers notice every change. */
 export function say(element, text) {
   const wanted = String(text);

@@ -93,7 +93,7 @@ function row(event) {
   return h("tr", {},
     h("td", { class: "muted number nowrap", title: full(event.created) }, clock(event.created)),
     h("td", {}, level(event.level)),
-    h("td", {}, event.host ? link(`hosts?q=${encodeURIComponent(event.hostName ?? "")}`, event.description) : event.description,
+    h("td", { class: "wrap" }, event.host ? link(`hosts?q=${encodeURIComponent(event.hostName ?? "")}`, event.description) : event.description,
       h("div", { class: "small muted mono" }, event.type)),
     h("td", { class: "phone-off" }, event.user ?? h("span", { class: "muted" }, "nobody")),
     h("td", { class: "phone-off muted" }, event.server ?? ""));

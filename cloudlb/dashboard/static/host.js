@@ -1,7 +1,7 @@
 // One host's story: where its agent is and should be, what was found out about it, and what has happened to it.
 
 import { call, rows } from "./api.js";
-import { fill, h, icon, link, perFrame, settled } from "./dom.js";
+import { h, icon, link, perFrame, renew, settled } from "./dom.js";
 import { eventList, fromApi } from "./events.js";
 import { fleet } from "./fleet.js";
 import { clock, duration, full, parse } from "./format.js";
@@ -24,15 +24,15 @@ export function host({ argument }) {
   const show = perFrame(() => {
     const host = known();
     if (!host) {
-      if (fleet.known) fill(parts.head, h("h1", {}, "Host"), h("p", {}, "There is no such host, or it was deleted."));
+      if (fleet.known) renew(parts.head, h("h1", {}, "Host"), h("p", {}, "There is no such host, or it was deleted."));
       return;
     }
     document.title = `${host.name} · cloudlb`;
-    fill(parts.head, h("h1", {}, host.name), hostStatus(host.status), host.state !== "Enabled" && h("span", { class: "tag strong" }, words(host.state)),
+    renew(parts.head, h("h1", {}, host.name), hostStatus(host.status), host.state !== "Enabled" && h("span", { class: "tag strong" }, words(host.state)),
       host.away && h("span", { class: "tag away" }, "on another server than it prefers"),
       h("div", { class: "spread" }, hostActions(host, reload)));
-    fill(parts.facts, facts(host, row));
-    fill(parts.list, way(host, row));
+    renew(parts.facts, facts(host, row));
+    renew(parts.list, way(host, row));
   });
 
   async function reload() {
@@ -41,9 +41,9 @@ export function host({ argument }) {
       ask("listEvents", { resourcetype: "Host", resourceid: id, page: 1, pagesize: 60 }),
     ]);
     row = hosts[0] ?? null;
-    fill(parts.verdict, verdicts.length ? verdicts.map((each, place) => findings(each, place === 0))
+    renew(parts.verdict, verdicts.length ? verdicts.map((each, place) => findings(each, place === 0))
       : h("p", { class: "muted" }, "Nobody has had to look into this host."));
-    fill(parts.events, eventList(told.map((event) => ({ ...fromApi(event), host: null }))));
+    renew(parts.events, eventList(told.map((event) => ({ ...fromApi(event), host: null }))));
     show();
   }
 

@@ -13,7 +13,7 @@ const TO_MAINTENANCE = new Set(["Enabled", "Disabled", "ErrorInMaintenance", "De
 export function hostActions(host, done) {
   if (!mayChange()) return null;
   const button = (text, work, grave = false) =>
-    h("button", { class: grave ? "button grave" : "button", onclick: async () => { if (await work(host)) done(); } }, text);
+    h("button", { class: grave ? "button grave" : "button", onclick: async () => { if (await work(fleet.hosts.get(host.id) ?? host)) done(); } }, text);
   return [
     host.up && button("Reconnect", reconnect),
     TO_MAINTENANCE.has(host.state) && button("Maintenance", maintenance),

@@ -1,6 +1,6 @@
 // All hosts in a table, filtered by what stands in the address.
 
-import { fill, h, link, perFrame, settled } from "./dom.js";
+import { fill, h, link, perFrame, say, settled } from "./dom.js";
 import { announce } from "./announce.js";
 import { compare, fleet } from "./fleet.js";
 import { count, number } from "./format.js";
@@ -11,7 +11,7 @@ import { VirtualTable } from "./table.js";
 const GRAVITY = ["Down", "Alert", "Error", "Disconnected", "Rebalancing", "Connecting", "Creating", "Up"];
 
 const COLUMNS = [
-  { key: "name", title: "Name", cell: (host) => link(`host/${host.id}`, host.name), by: (host) => host.name },
+  { key: "name", title: "Name", width: "min(24vw, 30rem)", cell: (host) => link(`host/${host.id}`, host.name), by: (host) => host.name },
   { key: "status", title: "Status", width: "10rem", cell: (host) => hostStatus(host.status), by: (host) => GRAVITY.indexOf(host.status) },
   { key: "server", title: "Server", cell: (host) => serverCell(host), by: (host) => fleet.serverName(host.server) },
   { key: "preferred", title: "Prefers", phone: false, by: (host) => prefers(host),
@@ -96,11 +96,10 @@ export function hosts({ query }) {
     table.set(found);
     const narrowed = Object.values(filter).some(Boolean);
     clear.hidden = !narrowed;
-    fill(total, narrowed ? `${number(found.length)} of ${count(fleet.hosts.size, "host")}` : count(found.length, "host"));
+    say(total, narrowed ? `${number(found.length)} of ${count(fleet.hosts.size, "host")}` : count(found.length, "host"));
   });
   const end = fleet.observe((change) => {
-    if (change.snapshot || change.servers) table.renew([...table.drawn.keys()]);
-    else table.renew(change.hosts.map(([host]) => host.id));
+    if (change.servers) table.renew();
     show();
   });
   const tools = h("div", { class: "tools", role: "search" }, search, select("status", "Status"), select("server", "Server"),

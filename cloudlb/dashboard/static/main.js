@@ -30,7 +30,7 @@ let shown = "";
 function show() {
   if (!shell) return;
   const where = route();
-  const name = where.name in VIEWS ? where.name : "overview";
+  const name = Object.hasOwn(VIEWS, where.name) ? where.name : "overview";
   const key = `${name}/${where.argument}`;
   current?.end();
   current = VIEWS[name](where);

@@ -1,6 +1,6 @@
 // The picture of the whole, its key figures, and what has just happened.
 
-import { fill, h, link, perFrame, say } from "./dom.js";
+import { h, link, perFrame, renew, say } from "./dom.js";
 import { announce } from "./announce.js";
 import { eventList } from "./events.js";
 import { fleet, isDraining } from "./fleet.js";
@@ -14,7 +14,7 @@ export function overview() {
   const picture = new Picture((id) => go("host", id));
   const figures = new Figures();
   const recent = h("ol", { class: "feed" });
-  const showRecent = perFrame(() => fill(recent, eventList(fleet.events.slice(0, RECENT))));
+  const showRecent = perFrame(() => renew(recent, eventList(fleet.events.slice(0, RECENT))));
   const end = fleet.observe((change) => {
     figures.show();
     if (change.events.length || change.snapshot) showRecent();

@@ -1,6 +1,6 @@
 // One server in the picture: its name and state, and a cell for each of its agents.
 
-import { fill, h, link, say } from "./dom.js";
+import { fill, h, link, renew, say } from "./dom.js";
 import { fleet, isDraining } from "./fleet.js";
 import { count, duration, number } from "./format.js";
 import { drawAgent, drawChoice, sized } from "./picture_draw.js";
@@ -38,7 +38,7 @@ export class Card {
     const server = this.server === null ? null : fleet.server(this.server);
     const { hosts = 0, up = 0, away = 0 } = counts ?? {};
     const name = this.server === null ? "On no server yet" : fleet.serverName(this.server);
-    fill(this.name, link(`hosts?server=${this.server ?? "none"}`, name));
+    renew(this.name, link(`hosts?server=${this.server ?? "none"}`, name));
     const state = server?.state ?? (this.server === null ? "" : "removed");
     if (this.shownState !== state) {
       fill(this.state, server ? serverStatus(server.state) : "");

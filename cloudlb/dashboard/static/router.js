@@ -4,7 +4,15 @@
 export function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  return { name: name || "overview", argument: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) };
+  return { name: name || "overview", argument: decoded(rest.join("/")), query: new URLSearchParams(query) };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function href(name, argument = "", query = {}) {

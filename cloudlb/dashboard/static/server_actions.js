@@ -19,7 +19,7 @@ export function serverActions(server) {
     Down: [["Remove", remove, true]],
   }[server.state] ?? [];
   return acts.map(([text, work, grave]) => h("button", {
-    class: grave ? "button grave" : "button", "data-key": `${server.id} ${text}`, onclick: () => work(server),
+    class: grave ? "button grave" : "button", "data-server": server.id, onclick: () => work(fleet.server(server.id) ?? server),
   }, text, h("span", { class: "unseen" }, ` ${server.name}`)));
 }
 

@@ -1,7 +1,7 @@
 // Management servers: what each is doing, how many agents it has, and how far its emptying is.
 
 import { call, rows } from "./api.js";
-import { fill, h, link, perFrame } from "./dom.js";
+import { h, link, perFrame, renew } from "./dom.js";
 import { fleet, isDraining } from "./fleet.js";
 import { clock, count, duration, number } from "./format.js";
 import { mayChange } from "./session.js";
@@ -17,10 +17,8 @@ export function servers() {
     const { byServer } = fleet.counts();
     const all = fleet.sortedServers();
     const most = Math.max(1, ...all.map((server) => byServer.get(server.id)?.up ?? 0));
-    fill(drains, all.filter((server) => isDraining(server) || justEnded(server)).map((server) => drain(server, failed.get(server.id))));
-    const focus = body.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    fill(body, all.map((server) => row(server, byServer.get(server.id), most)));
-    if (focus) body.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+    renew(drains, all.filter((server) => isDraining(server) || justEnded(server)).map((server) => drain(server, failed.get(server.id))));
+    renew(body, all.map((server) => row(server, byServer.get(server.id), most)));
     loadFailed(all);
   });
 

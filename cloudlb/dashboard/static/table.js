@@ -46,7 +46,7 @@ export class VirtualTable {
     }
   }
 
-  /** Show other rows; those have an id each. */
+  /** Show other rows; each has an id, and is another object when it has changed. */
   set(rows) {
     this.rows = rows;
     this.table.setAttribute("aria-rowcount", rows.length + 1);
@@ -54,12 +54,9 @@ export class VirtualTable {
     this.draw();
   }
 
-  /** Draw rows anew whose content has changed. */
-  renew(ids) {
-    for (const id of ids) {
-      this.drawn.get(id)?.remove();
-      this.drawn.delete(id);
-    }
+  /** Draw all rows anew: what they tell has changed besides themselves. */
+  renew() {
+    this.drawn.clear();
     this.draw();
   }
 
@@ -76,9 +73,10 @@ export class VirtualTable {
     const elements = [];
     for (let place = first; place < last; place += 1) {
       const row = this.rows[place];
-      const element = this.drawn.get(row.id) ?? this.make(row);
+      const before = this.drawn.get(row.id);
+      const element = before?.row === row ? before.element : this.make(row);
       element.setAttribute("aria-rowindex", place + 2);
-      drawn.set(row.id, element);
+      drawn.set(row.id, { row, element });
       elements.push(element);
     }
     this.drawn = drawn;
@@ -109,7 +107,7 @@ export class VirtualTable {
   }
 
   focusRow(id) {
-    for (const [key, element] of this.drawn) {
+    for (const [key, { element }] of this.drawn) {
       if (String(key) === String(id)) element.querySelector("a, button")?.focus({ preventScroll: true });
     }
   }
