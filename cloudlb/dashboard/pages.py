@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 from twisted.web.http import CACHED
+from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
@@ -87,13 +88,14 @@ class FilePage(Resource):
         if request.setETag(file.tag) is CACHED:
             return b""
         request.setHeader(b"Content-Type", file.content_type)
-        if _takes_gzip(request):
+        if takes_gzip(request):
             request.setHeader(b"Content-Encoding", b"gzip")
             return file.zipped
         return file.content
 
 
-def _takes_gzip(request: Request) -> bool:
+def takes_gzip(request: Request) -> bool:
+    """Whether a browser wants to have gzip."""
     accepted = (request.getHeader(b"accept-encoding") or b"").lower().split(b",")
     return any(coding.strip() in (b"gzip", b"gzip;q=1.0") for coding in accepted)
 
@@ -106,7 +108,7 @@ def dashboard_pages() -> Mapping[str, IResource]:
         if entry.name[entry.name.rfind(".") :] in _TYPES
     }
     version = _digest(b"".join(name.encode() + b"\0" + content for name, content in contents.items()))
-    folder, of_version = Resource(), Resource()  # type: ignore[no-untyped-call]  # Twisted's
+    folder, of_version = notFound(), notFound()
     folder.putChild(version.encode(), of_version)
     for name, content in contents.items():
         if name != INDEX:

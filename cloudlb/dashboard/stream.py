@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from cloudlb.dashboard.frames import GZIP_HEADER, KEEP_ALIVE, Frame
+from cloudlb.dashboard.pages import takes_gzip
 from cloudlb.dashboard.visitors import Visitors
 from cloudlb.dashboard.watch import Watch
 from cloudlb.domain.ports import Store, StoreUnavailable
@@ -42,7 +43,7 @@ class Viewer:
         self.position: str | None = None
         self._clock = clock
         self._resumed = resumed
-        self._gzip = b"gzip" in (request.getHeader(b"accept-encoding") or b"").lower()
+        self._gzip = takes_gzip(request)
         self._paused_since: float | None = None
         self._written = 0.0
 

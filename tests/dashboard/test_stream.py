@@ -132,6 +132,11 @@ class StreamTests(FleetTestCase):
         self.assertEqual(second.told, first.told)
         self.assertEqual(self.follow().told, first.told)
 
+    def test_no_gzip(self) -> None:
+        """Whoever takes no gzip gets none."""
+        for accepted in ("", "identity", "gzip;q=0, br"):
+            self.assertEqual(read_events(self.follow(Accept_Encoding=accepted).body)[0].name, "snapshot")
+
     def test_who_may_not(self) -> None:
         """Without a session, with the key of another one, or with no key at all there is nothing."""
         other = self.sessions.begin(self.account)
