@@ -152,8 +152,8 @@ class HostAgent:
     def ping(self, session: Session) -> PingCommand:
         """The next ping: the resource's, or a bare one, since the agent is alive even if the resource is not well.
 
-        To servers of ours it tells what the journal holds, and how long the ping before took; CloudStack's would only
-        look for commands of its own in the former.
+        To the server in charge, if it is one of ours, it tells what the journal holds, and how long the ping before
+        took; CloudStack's would only look for commands of its own in the former.
         """
         try:
             ping = self._resource.ping(session.host_id)
@@ -162,7 +162,7 @@ class HostAgent:
             ping = PingCommand(host_type="Routing", host_id=session.host_id)
         if self._journal.unread:
             self._recall()
-        if not session.is_cloudlb:
+        if session is not self.session or not session.is_cloudlb:
             return ping
         return evolve(ping, command_infos=self._journal.infos(), round_trip=session.take_round_trip())
 

@@ -52,8 +52,9 @@ PING_INTERVAL = 60
 """Seconds between pings where the server names no interval [Agent.DEFAULT_PING_INTERVAL]."""
 MAX_PING_INTERVAL = 86400
 """Seconds; a server that names more has made a mistake."""
-CLOSES_WITHIN = 10.0
-"""Seconds that the server which the host has left has to hear of that and close the link, before the agent does."""
+CLOSES_WITHIN = 60.0
+"""Seconds that the server which the host has left has to hear of that and close the link, before the agent does: a
+claim of the new one may wait long for a database that is slow, or away for a while."""
 MAX_TEXT = 500
 """Characters of what a server wrote that reach the log, or go back to it in an answer."""
 MAX_MESSAGE = 16 * 2**20
@@ -115,6 +116,8 @@ class Session:
         """Whether something has happened since it was sent."""
         self._timer: IDelayedCall | None = None
         """The deadline of the start, later the next ping."""
+        self._kept: IDelayedCall | None = None
+        """When the agent closes the link itself that the server is to close."""
         self._under_way = 0
         self._farewell: ShutdownCommand | None = None
 
@@ -135,7 +138,7 @@ class Session:
         if self.phase not in (Phase.STARTING, Phase.UP, Phase.LEAVING):
             self.link.abort("left")
             return
-        self._stop_timer()
+        self._stop_timers()
         self.phase = Phase.LEAVING
         self._farewell = farewell
         if self._under_way == 0:
@@ -144,22 +147,23 @@ class Session:
     def give_up(self) -> None:
         """Have the server close the link, when it has heard that another one has the host; CloudStack's is just left.
 
-        Closed before, it would take the host for lost: the other server's claim may still wait for the database.
+        Closed before, it would take the host for lost: the other server's claim may still wait for the database. So it
+        would without pings, which go on.
         """
         if not self.is_cloudlb or self.phase is not Phase.UP:
             self.leave()
             return
-        self._stop_timer()
         self.phase = Phase.LEAVING
-        self._timer = self._clock.callLater(CLOSES_WITHIN, self._not_closed)
+        self._kept = self._clock.callLater(CLOSES_WITHIN, self._not_closed)
 
     def _not_closed(self) -> None:
-        self._timer = None
+        self._kept = None
         if self._under_way == 0:
             self.finish()
 
     def finish(self) -> None:
         """Close a link that is being left, whatever is still under way."""
+        self._stop_timers()
         if self._farewell is not None:
             flags = Flag.STOP_ON_ERROR | Flag.IN_SEQUENCE
             self.link.send(request_packet(NO_SEQUENCE, self.host_id, [self._farewell], flags))
@@ -218,7 +222,7 @@ class Session:
 
     def link_lost(self, link: LinkProtocol, reason: str) -> None:
         """Stop."""
-        self._stop_timer()
+        self._stop_timers()
         if self._under_way:
             self._log.warn(
                 "{count} requests of {server} are under way and cannot be answered there any more",
@@ -312,7 +316,7 @@ class Session:
             self._owner.unanswered()
             return
         self._answer(header, answers)
-        if self.phase is Phase.LEAVING and self._under_way == 0 and self._timer is None:
+        if self.phase is Phase.LEAVING and self._under_way == 0 and self._kept is None:
             self.finish()
 
     # Answers of the server.
@@ -409,3 +413,9 @@ class Session:
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
+
+    def _stop_timers(self) -> None:
+        self._stop_timer()
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.active():
+            kept.cancel()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
+from cloudlb.agents.claims import Claim
+from cloudlb.agents.introduction import Introduction
+from cloudlb.domain.ports import Refused
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, InvalidSetting
 from cloudlb.wire import ReadyCommand, SetupMSListCommand
@@ -153,6 +158,36 @@ class ChangeTests(WorldCase):
         self.assert_on_preferred(world)
         found, _ = world.read(lambda txn: txn.events.list(EventFilter(keyword="to Disconnected"), 0, None))
         self.assertEqual([event.description for event in found], [])
+
+    def test_very_slow_claim(self) -> None:
+        """Nobody sees that agents which have moved wait long to be claimed: none is late, or lost, or looked into."""
+        world = self.world(agents=2, servers=2, algorithm="static", check_interval=5, ping_interval=4)
+        first = world.servers[A]
+        world.kill_server(first)
+        world.advance(30)
+        self.assertEqual(world.spread(), {A: [], B: [1, 2]})
+        before = len(self._losses(world))
+        first.start()
+        claims = first.service.admission._claims
+        take = claims.take
+
+        async def take_slowly(introduction: Introduction) -> Claim | Refused:
+            await deferLater(first.machine, 25, lambda: None)
+            return await take(introduction)
+
+        self.patch(claims, "take", take_slowly)
+        world.advance(20)
+        self.assertEqual([agent.server for agent in world.agents.values()], [A, A])
+        self.assertEqual([world.row_address(agent) for agent in world.agents.values()], [B, B])
+        world.advance(30)
+        self.assert_on_preferred(world)
+        self.assertEqual(self._losses(world)[before:], [])
+
+    def _losses(self, world: World) -> list[str]:
+        """What events tell of hosts that were lost, or looked into."""
+        events, _ = world.read(lambda txn: txn.events.list(EventFilter(), 0, None))
+        told = [event.description for event in reversed(events)]
+        return [each for each in told if "to Disconnected" in each or each.startswith("Investigated")]
 
     def test_interval(self) -> None:
         """A new interval reaches agents whose list stays, also one for their cluster only."""
