@@ -82,9 +82,10 @@ def left_running(world: World, fleet: Fleet) -> Iterator[str]:
     """Servers that have not let go of the resources of hosts that have left them."""
     numbers = {host.host_id for host in fleet.direct.values()}
     for server in world.running_servers:
-        here = sum(attache.host.id in numbers for attache in server.service.directory)
-        if server.service.direct_hosts.running != here:
-            yield f"{server.address} runs {server.service.direct_hosts.running} resources, of {here} hosts"
+        here = sorted(attache.host.id for attache in server.service.directory if attache.host.id in numbers)
+        running = sorted(attache.host.id for attache in server.service.direct_hosts._attaches)
+        if running != here:
+            yield f"{server.address} runs the resources of {running}, and holds {here}"
 
 
 def exited(world: World, fleet: Fleet) -> Iterator[str]:

@@ -196,4 +196,4 @@ class PlaceTests(StayingCase):
         problems = " ".join(self.found())
         self.assertIn(f"{twice.name} is held by ['{A}', '{B}']", problems)
         self.assertIn(f"{nowhere.name} is held by []", problems)
-        self.assertIn("resources, of", problems)
+        self.assertIn("runs the resources of", problems)
