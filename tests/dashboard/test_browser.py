@@ -7,12 +7,12 @@ from unittest import skipUnless
 
 from attrs import evolve
 from playwright.sync_api import Page, expect
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from cloudlb.domain.drains import Drain, DrainEnd
 from cloudlb.domain.host_status import HostEvent
 from cloudlb.domain.models import HostId
-from cloudlb.domain.ports import Transaction
+from cloudlb.domain.ports import StoreUnavailable, Transaction
 from cloudlb.domain.records import AlertType, Finding, Investigation, Verdict
 from tests.dashboard.browser import CHROMIUM, BrowserTestCase, go, log_in
 
@@ -58,6 +58,27 @@ class Looking(BrowserTestCase):
             expect(page.locator(".happening")).to_contain_text("host host-3 went from Up to Down")
             self.stage.fall_silent("mgmt-3")
             expect(cards.nth(2)).to_have_attribute("data-state", "Down")
+
+        return self.look(work)
+
+    def test_database_away(self) -> Deferred[None]:
+        """While the database is away a page says of when it is, and one that comes says why there is nothing yet."""
+
+        def away(_: object) -> Deferred[None]:
+            return fail(StoreUnavailable("it is away"))
+
+        def work(page: Page) -> None:
+            log_in(page)
+            live, banner = page.locator(".side .live"), page.locator(".banner")
+            there = self.patch(self.stage.database, "read", away)
+            expect(live).to_have_text("Not up to date")
+            expect(banner).to_contain_text("this is how things were at")
+            expect(page.locator(".card")).to_have_count(3)
+            page.reload()
+            expect(banner).to_contain_text("the database is not available")
+            there.restore()
+            expect(live).to_have_text("Live")
+            expect(banner).to_be_hidden()
 
         return self.look(work)
 

@@ -40,7 +40,7 @@ function show() {
 
 function enter() {
   shell = new Shell(root, { showKeys: keys.showKeys, leave });
-  stream.onState((state) => shell?.setState(state));
+  stream.onState((state, refusal) => shell?.setState(state, refusal));
   stream.follow();
   show();
 }

@@ -69,13 +69,14 @@ export class Shell {
     fill(this.alerts, String(fleet.alerts), h("span", { class: "unseen" }, " standing"));
   }
 
-  setState(state) {
+  setState(state, refusal = "") {
     for (const element of this.live) {
       element.dataset.state = state;
       say(element, STATES[state]);
     }
-    this.banner.hidden = state !== "stale";
-    if (state === "stale") say(this.banner, `The database does not answer: this is how things were at ${clock(fleet.staleSince)}.`);
+    this.banner.hidden = state !== "stale" && !refusal;
+    if (refusal) say(this.banner, `This page is not kept up to date: ${refusal}.`);
+    else if (state === "stale") say(this.banner, `The database does not answer: this is how things were at ${clock(fleet.staleSince)}.`);
   }
 
   /** Show another view in the place of the one before; its title goes to the tab and its focus to the beginning. */

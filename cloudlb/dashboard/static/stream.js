@@ -7,23 +7,27 @@ import { session } from "./session.js";
 const AGAIN = 3000;
 let source = null;
 let timer = 0;
+let refusal = "";
 let tellState = () => {};
 
-/** Say who is told of "live", "waiting" and "stale". */
+/** Say who is told of "live", "waiting" and "stale", and of why the server refuses if it does. */
 export function onState(work) {
   tellState = work;
 }
 
 export function follow() {
   leave();
-  tellState("waiting");
+  tellState("waiting", refusal);
   source = new EventSource(`/stream?sessionkey=${encodeURIComponent(session()?.key ?? "")}`);
   listen("snapshot", (data) => fleet.snapshot(data));
   listen("delta", (data) => fleet.delta(data));
   listen("stale", (data) => fleet.stale(data));
-  source.addEventListener("open", () => tellState(fleet.known ? state() : "waiting"));
+  source.addEventListener("open", () => {
+    refusal = "";
+    tellState(fleet.known ? state() : "waiting");
+  });
   source.addEventListener("error", () => {
-    tellState("waiting");
+    tellState("waiting", refusal);
     if (source?.readyState === EventSource.CLOSED) {
       leave();
       timer = setTimeout(again, AGAIN);
@@ -52,8 +56,10 @@ function state() {
 async function again() {
   try {
     await call("listCapabilities");
+    refusal = "too many pages follow this server already";
   } catch (error) {
     if (error.code === 401) return;
+    refusal = error.message;
   }
   follow();
 }
