@@ -1,8 +1,8 @@
 """What is known of hosts in the form in which listHosts tells it, so that it is written once and not for every call.
 
 A page of 500 hosts costs some 15 ms to read and write, all of it under the one lock of the interpreter that the pings
-of agents need as well. Rows change seldom, but for the time when a host was heard; so of a host that has not changed
-only that time is read, and put beside what was written before.
+of agents need as well. So a page of which the database says in one text that nothing has changed is told as it was.
+And of a host of which nothing has changed but the time when it was heard, only that time is put beside the rest.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from cloudlb.domain.ports import Store, Transaction
 
 MOST = 50_000
 """Hosts that are kept, some 1 KiB each; those that were written first go first."""
+MOST_PAGES = 50
+"""Pages that are kept, some 500 KiB each at most; those that were written first go first."""
 _STATE = Stamp._fields.index("server_id")
 """Where in a stamp the fields begin that tell one state of a row from another."""
 
@@ -35,6 +37,8 @@ class HostRoll:
         self._store = store
         # The state that was written, what is shown of its server, and a JSON object without its end.
         self._entries: dict[HostId, tuple[tuple[object, ...], object, bytes]] = {}
+        # By filter, offset and limit: the state of the page, with what is shown of servers, and the answer.
+        self._pages: dict[tuple[HostFilter, int, int], tuple[object, Mapping[str, Any]]] = {}
         self._turn = DeferredLock()
 
     async def page(
@@ -54,12 +58,31 @@ class HostRoll:
     async def _page(
         self, filter_of: Callable[[Transaction], HostFilter | None], offset: int, limit: int
     ) -> Mapping[str, Any]:
-        def look(txn: Transaction) -> tuple[Sequence[Stamp], int, Mapping[ServerId, Server]]:
+        def look(txn: Transaction) -> tuple[HostFilter, str, int, Mapping[ServerId, Server]] | None:
             which = filter_of(txn)
-            return ((), 0, {}) if which is None else (*txn.hosts.stamps(which, offset, limit), servers_by_id(txn))
+            if which is None:
+                return None
+            return which, *txn.hosts.state_of_page(which, offset, limit), servers_by_id(txn)
 
-        stamps, total, servers = await self._store.read(look)
+        found = await self._store.read(look)
+        if found is None:
+            return {}
+        which, text, total, servers = found
         shown: dict[ServerId | None, object] = {id_: (server.uuid, server.name) for id_, server in servers.items()}
+        state, asked = (text, total, shown), (which, offset, limit)
+        if asked not in self._pages or self._pages[asked][0] != state:
+            # What has changed since the state was read, makes another one that will be asked for.
+            body = await self._compose(which, offset, limit, shown)
+            self._pages.pop(asked, None)
+            self._pages[asked] = state, body
+            while len(self._pages) > MOST_PAGES:
+                del self._pages[next(iter(self._pages))]
+        return self._pages[asked][1]
+
+    async def _compose(
+        self, which: HostFilter, offset: int, limit: int, shown: Mapping[ServerId | None, object]
+    ) -> Mapping[str, Any]:
+        stamps, total = await self._store.read(lambda txn: txn.hosts.stamps(which, offset, limit))
         written, unknown = dict[HostId, bytes](), list[Stamp]()
         for stamp in stamps:
             entry = self._entries.get(stamp[0])

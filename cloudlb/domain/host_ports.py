@@ -258,6 +258,10 @@ class HostRows(Protocol):
         """The same, but only which states of these hosts there are."""
         ...
 
+    def state_of_page(self, which: HostFilter, offset: int, limit: int) -> tuple[str, int]:
+        """One text that is another one where any of these stamps is, and how many hosts the filter lets through."""
+        ...
+
     def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
         """Status and server of some hosts, removed ones too; a number that no host has is left out."""
         ...

@@ -101,6 +101,16 @@ _STAMPS = select(
     host.c.disconnected,
     cast(host.c.tags, Text),
 )
+
+
+def _stamp_text() -> ColumnElement[str]:
+    text: ColumnElement[str] = cast(host.c.id, Text)
+    for column in list(_STAMPS.selected_columns)[1:]:
+        text = text + "," + func.coalesce(cast(column, Text), "")
+    return text
+
+
+_STAMP_TEXTS = select(_stamp_text().label("stamp"))
 _WHEREABOUTS = select(host.c.id, host.c.status, host.c.server_id).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _NAMES = select(host.c.id, host.c.uuid, host.c.name).where(host.c.id.in_(bindparam("ids", expanding=True)))
 _UP_BY_SERVER = (
@@ -229,10 +239,18 @@ class HostListings:
 
     def stamps(self, which: HostFilter, offset: int, limit: int) -> tuple[Sequence[Stamp], int]:
         """A page of stamps."""
+        page, total = self._page_of(_STAMPS, which, offset, limit)
+        return list(map(Stamp._make, self._connection.execute(page).all())), total
+
+    def state_of_page(self, which: HostFilter, offset: int, limit: int) -> tuple[str, int]:
+        """The stamps of a page in one text, which the database puts together."""
+        page, total = self._page_of(_STAMP_TEXTS, which, offset, limit)
+        return self._connection.scalar(select(func.aggregate_strings(page.subquery().c.stamp, ";"))) or "", total
+
+    def _page_of(self, hosts: Select[Any], which: HostFilter, offset: int, limit: int) -> tuple[Select[Any], int]:
         conditions = [host.c.removed.is_(None), *_conditions(which)]
         total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
-        rows = self._connection.execute(_STAMPS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit))
-        return list(map(Stamp._make, rows.all())), total
+        return hosts.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), total
 
     def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
         """Where some hosts are."""

@@ -53,6 +53,25 @@ class HostRollTests(ApiTestCase):
         self.stored(_never_heard(self.hosts[0]))
         self.assertNotIn("lastpinged", self.page()["host"][0])
 
+    def test_an_unchanged_page_is_not_read(self) -> None:
+        """Where nothing has changed, neither rows nor stamps of hosts are read."""
+        first = self.page()
+        refuse = mock.Mock(side_effect=AssertionError("something was read"))
+        with (
+            mock.patch("cloudlb.storage.host_listings.HostListings.several", refuse),
+            mock.patch("cloudlb.storage.host_listings.HostListings.stamps", refuse),
+        ):
+            self.assertEqual(first, self.page())
+
+    def test_few_pages(self) -> None:
+        """Not more pages are kept than there is room for."""
+        self.patch(host_roll, "MOST_PAGES", 2)
+        for size in ("1", "2", "3", "1"):
+            self.call("listHosts", page="1", pagesize=size)
+        roll = self.context.host_roll
+        assert isinstance(roll, host_roll.HostRoll)
+        self.assertEqual([3, 1], [limit for _, _, limit in roll._pages])
+
     def test_what_is_kept_is_not_read(self) -> None:
         """Of hosts that have not changed no row is read again."""
         self.page()

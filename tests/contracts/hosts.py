@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -82,6 +82,33 @@ class HostRowsContract(StoreContract):
             return [txn.hosts.ids_in_zone(z) for z in (zone, other_cluster.pod.zone.id, ZoneId(99))]
 
         self.assertEqual(self.look(ids), [[self.hosts[0].id, self.hosts[2].id], [other.id], []])
+
+    def test_state_of_a_page(self) -> None:
+        """The text changes with anything of its hosts, and with nothing else; stamps tell which of them it is."""
+        by_name = HostFilter(keyword="name of")
+
+        def state(limit: int = 2) -> tuple[str, int]:
+            return self.look(lambda txn: txn.hosts.state_of_page(by_name, 0, limit))
+
+        first, second, third = (host.id for host in self.hosts)
+        self.assertEqual(state()[1], 3)
+        changes: tuple[Callable[[Transaction], object], ...] = (
+            lambda txn: txn.hosts.touch({first: 50.0}),
+            lambda txn: txn.hosts.set_tags(second, ["one"]),
+            lambda txn: txn.hosts.remove(first, SERVER, None, 60.0),
+        )
+        for change in changes:
+            before = state()
+            self.assertEqual(state(), before)
+            self.assertNotEqual(state(3), before)
+            self.write(change)
+            self.assertNotEqual(state(), before)
+        before = state(1)
+        self.write(lambda txn: txn.hosts.touch({third: 70.0}))
+        self.assertEqual(state(1), before)
+        stamps, total = self.look(lambda txn: txn.hosts.stamps(by_name, 0, 500))
+        self.assertEqual(([stamp.id for stamp in stamps], total), ([second, third], 2))
+        self.assertEqual(self.look(lambda txn: txn.hosts.state_of_page(HostFilter(name="x"), 0, 9)), ("", 0))
 
     def test_page(self) -> None:
         """Each part of a filter counts, and all of them together; a page tells how many there are in all."""
