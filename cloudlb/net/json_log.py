@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 _TWISTEDS = frozenset({"format", "time", "message", "system", "isError", "failure", "why"})
 """What stands in an event for the sake of Twisted's older way of logging."""
+_MOST_BITS = 63
 
 
 def json_line(event: LogEvent) -> str:
@@ -43,7 +44,14 @@ def json_line(event: LogEvent) -> str:
         return orjson.dumps(own | values).decode() + "\n"
     except (TypeError, ValueError):
         # A text that is no Unicode, or a number of more than 64 bits.
-        return orjson.dumps({name: ascii(value) for name, value in (own | values).items()}).decode() + "\n"
+        return orjson.dumps({name: _sayable(value) for name, value in (own | values).items()}).decode() + "\n"
+
+
+def _sayable(value: object) -> object:
+    """A value such as JSON can have it; what it can have stays as it is."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return str(value) if isinstance(value, int) and value.bit_length() > _MOST_BITS else value
 
 
 def json_observer(file: TextIO | None = None) -> ILogObserver:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
@@ -77,7 +78,9 @@ class JsonLogTests(SynchronousTestCase):
         broken, half, large = self.lines()
         self.assertEqual(("critical", "it is\nbroken"), (broken["level"], broken["message"]))
         self.assertIn("ValueError: broken", broken["traceback"])
-        self.assertIn("ud800", half["message"])
+        self.assertEqual(("info", "lone \\ud800"), (half["level"], half["message"]))
+        self.assertEqual(broken["logger"], half["logger"])
+        datetime.fromisoformat(half["time"])
         self.assertEqual(str(2**70), large["number"])
 
     def test_what_cannot_be_formatted(self) -> None:
