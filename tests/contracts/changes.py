@@ -87,6 +87,13 @@ class ChangeRowsContract(StoreContract):
         (seen,) = self.look(lambda txn: txn.changes.hosts_since(latest, [first.id]))
         self.assertEqual(seen.id, first.id)
 
+    def test_now(self) -> None:
+        """The time is that of the clock by which changes are stamped."""
+        _, location = self.add_cluster()
+        before = self.look(lambda txn: txn.changes.now())
+        changed = self.glance(self.admit(admission("a", location)).id).changed
+        self.assertTrue(before <= changed <= self.look(lambda txn: txn.changes.now()))
+
     def test_server(self) -> None:
         """A host that changes hands while it is Up is seen on its new server."""
         _, location = self.add_cluster()
@@ -106,6 +113,7 @@ class ChangeRowsContract(StoreContract):
 
     def test_events(self) -> None:
         """Events come with their numbers, the newest first, and after one of them only newer ones."""
+
         def add(txn: Transaction) -> None:
             for text in ("one", "two", "three"):
                 txn.events.add("HOST.ADD", text, now=1.0)
