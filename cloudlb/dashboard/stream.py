@@ -120,6 +120,7 @@ class Stream(Resource):
         self._clock = clock
         self._visitors = visitors
         self._viewers: list[Viewer] = []
+        self._stopped = False
         self.watch = Watch(store, clock, new_run, self._tell)
         self._care = Periodic(clock, "look after the viewers of the dashboard", self._look_after)
 
@@ -143,6 +144,8 @@ class Stream(Resource):
             return
         if not known:
             _refuse(request, gone, 401, "log in first")
+        elif self._stopped:
+            _refuse(request, gone, 503, "the server stops")
         elif len(self._viewers) >= MOST_VIEWERS:
             _refuse(request, gone, 503, "too many pages follow already")
         elif not gone:
@@ -158,7 +161,8 @@ class Stream(Resource):
         self._catch_up(viewer)
 
     def stop(self) -> None:
-        """Let go of everybody; pages come back, to this server or another one."""
+        """Let go of everybody, and take nobody who comes back while the server stops."""
+        self._stopped = True
         for viewer in list(self._viewers):
             viewer.end()
 

@@ -225,3 +225,10 @@ class StreamTests(FleetTestCase):
         self.stream.stop()
         self.assertFalse(follower.is_open)
         self.assertFalse(self.stream.watch.running)
+
+    def test_who_comes_back_while_it_stops(self) -> None:
+        """Browsers do at once; nothing runs for them any more."""
+        self.stream.stop()
+        self.follow()
+        self.assertFalse(self.stream.watch.running)
+        self.assertEqual(self.stream.viewers, 0)
