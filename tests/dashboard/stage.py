@@ -126,6 +126,8 @@ class Stage:
         self.service.rebalancer.stop()
         await self.service.membership.leave()
         self.service.bus.stop()
+        # A server that seemed Down for a moment has it look at its lists.
+        self.service.lists.stop()
         await self.database.stop()
 
     def _beat(self) -> Deferred[None]:
