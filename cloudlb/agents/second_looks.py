@@ -96,7 +96,10 @@ class SecondLooks:
         if host.id in self._under_way:
             return
         look = self._under_way[host.id] = spawn(self._look_into(host), self.log, "look into a host again")
-        look.addBoth(lambda _: self._under_way.pop(host.id, None))
+        look.addBoth(self._ended, host.id)
+
+    def _ended(self, _: object, host_id: HostId) -> None:
+        del self._under_way[host_id]
 
     async def _look_into(self, host: Host) -> None:
         investigation = await self._investigators.investigate(Case(host=host, attache=None, cause=_CAUSE))
