@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from attrs import frozen
@@ -43,7 +44,9 @@ class Staying:
 
     Of ours, and of hosts without an agent, none leaves Up; those of CloudStack's kind are Rebalancing and Connecting on
     their way. What else happens to a host has to follow from a fault of its agent, or of the server that had it; an
-    agent that is on its way, and has no link, needs every server that it may come to.
+    agent that is on its way, and has no link, needs every server that it may come to. Who was lost for a reason may
+    stay away for as long as an agent of CloudStack's kind believes in a server without power, and is looked into all
+    the while.
     """
 
     def __init__(self, world: World, fleet: Fleet, faults: Faults) -> None:
@@ -53,6 +56,8 @@ class Staying:
         self._hosts = {number: host for host in fleet if (number := world.host_id(host)) is not None}
         self._ending: dict[str, float] = {}
         """Servers that were told to end, and when."""
+        self._back: dict[HostId, float] = {}
+        """Hosts that were lost for a reason, and when they were Up again."""
         self._seen = {"audit": 0, "event": 0, "alert": 0}
         list(self.look())
 
@@ -64,8 +69,13 @@ class Staying:
         """Say who was lost since the last look without a reason; called often."""
         for host_id, before, after, owner in self._new("audit", "host, before, status, owner"):
             step = _Step(host_id, before, after, self._address(owner))
-            if self._is_loss(step) and not self._explained(step):
-                yield f"{self._hosts[step.host_id].name} was lost without a fault: {self._told(step)}"
+            if after == _UP and host_id in self._back:
+                self._back[host_id] = self._world.clock.seconds()
+            if self._is_loss(step):
+                if self._explained(step):
+                    self._back[host_id] = inf
+                else:
+                    yield f"{self._hosts[step.host_id].name} was lost without a fault: {self._told(step)}"
         for host_id, by, kind, description in self._new("event", "host_id, server_id, type, description"):
             # Begun by a server that had the host then.
             if kind == "HOST.INVESTIGATION" and not self._is_explained_now(host_id, self._address(by)):
@@ -96,7 +106,10 @@ class Staying:
         return self._faults.explain([host.name, *servers]) or any(map(self._was_not_emptied, servers))
 
     def _is_explained_now(self, host_id: HostId, *servers: str) -> bool:
-        """Whether a fault of a host, of the server that its row names, or of one of these, is felt."""
+        """Whether a host is lost for a reason, or a fault of it, of its row's server, or of one of these, is felt."""
+        back = self._back.get(host_id, 0.0)
+        if back == inf or self._faults.is_felt(back):
+            return True
         host = self._hosts[host_id]
         servers = (self._world.row_address(host) or "", *servers)
         return self._faults.explain([host.name, *servers]) or any(map(self._was_not_emptied, servers))

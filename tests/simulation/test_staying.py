@@ -17,6 +17,7 @@ from tests.simulation.places import exited, left_running, misplaced_direct, misp
 from tests.simulation.staying import Staying
 from tests.support.cloudstack_agent import CloudStackAgent
 from tests.support.results import result_of
+from tests.support.server_process import ServerProcess
 from tests.support.world import Hosted, World
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -57,6 +58,11 @@ class StayingCase(SynchronousTestCase):
 
 class StayingTests(StayingCase):
     """Hosts that are lost."""
+
+    def investigated(self, host: Hosted, by: ServerProcess) -> None:
+        """Have an investigation end."""
+        event = {"now": 1.0, "server_id": by.service.membership.own.id, "host_id": self.world.host_id(host)}
+        result_of(self.world._own.run(lambda txn: txn.events.add("HOST.INVESTIGATION", "it is late", **event)))  # type: ignore[arg-type]  # what each is stands above
 
     def test_drained(self) -> None:
         """Hosts of every kind are moved, and none was lost."""
@@ -124,14 +130,28 @@ class StayingTests(StayingCase):
     def test_an_investigation_that_ends_late(self) -> None:
         """The host may have left the server that began it, of whose fault it tells."""
         agent = self.fleet.theirs[3]
-        looked = "HOST.INVESTIGATION"
         by = next(server for address, server in self.world.servers.items() if address != self.owner(agent))
         for befallen in (None, by.address):
             if befallen is not None:
                 self.faults.begin("cut", befallen)
-            event = {"now": 1.0, "server_id": by.service.membership.own.id, "host_id": agent.host_id}
-            result_of(self.world._own.run(lambda txn, event=event: txn.events.add(looked, "it is late", **event)))  # type: ignore[misc]  # event is bound
+            self.investigated(agent, by)
             self.assertEqual(befallen is None, bool(list(self.staying.look())))
+
+    def test_a_host_that_stays_away(self) -> None:
+        """It is looked into until it is back, and a little later, however well all is by then."""
+        agent = self.fleet.theirs[3]
+        self.faults.strike(agent.name)
+        self.world.kill_agent(agent)
+        for _ in range(5):
+            self.world.advance(FELT / 2)
+            self.assertEqual([], list(self.staying.look()))
+        self.world.restart_agent(agent)
+        self.world.advance(FELT / 2)
+        self.investigated(agent, self.world.servers[A])
+        self.assertEqual([], list(self.staying.look()))
+        self.world.advance(FELT)
+        self.investigated(agent, self.world.servers[A])
+        self.assertIn(f"{agent.name} was looked into without a fault", " ".join(self.staying.look()))
 
     def test_a_server_that_ends(self) -> None:
         """Who is left on it is lost, unless it was emptied."""
