@@ -32,12 +32,7 @@ SUBGROUPS = (
     Subgroup("Management Server", "Alerts", 2, ("alert.",)),
     Subgroup("Management Server", "Events", 3, ("event.",)),
     Subgroup("Management Server", "Limits", 6, ("cluster.heartbeat.", "management.server.")),
-    Subgroup(
-        "Management Server",
-        "Agent",
-        8,
-        ("host", "agent.", "indirect.agent.", "direct.agent.", "ping.", "wait", "commands."),
-    ),
+    Subgroup("Management Server", "Agent", 8, _OF_AGENTS),
     Subgroup("Miscellaneous", "Certificate Authority", 2, ("ca.",)),
     _OTHERS,
 )
