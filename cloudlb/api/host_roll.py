@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from attrs import evolve
@@ -19,7 +19,7 @@ from cloudlb.api.envelope import Json
 from cloudlb.api.host_answer import servers_by_id, show_host
 from cloudlb.api.schema import as_answer, date
 from cloudlb.domain.host_ports import HostFilter, Stamp
-from cloudlb.domain.models import HostId, Server, ServerId
+from cloudlb.domain.models import HostId, ServerId
 from cloudlb.domain.ports import Store, Transaction
 
 MOST = 50_000
@@ -29,6 +29,13 @@ MOST_PAGES = 50
 _STATE = Stamp._fields.index("server_id")
 """Where in a stamp the fields begin that tell one state of a row from another."""
 
+_Asked: TypeAlias = tuple[HostFilter, int, int]
+"""A page: filter, offset and limit."""
+_Servers: TypeAlias = Mapping[ServerId | None, tuple[str, str]]
+"""What is shown of servers: uuid and name."""
+_PageState: TypeAlias = tuple[str, int, _Servers]
+"""Of a page: what the database says of it, how many hosts the filter lets through, and the servers."""
+
 
 class HostRoll:
     """Hosts of the pages that were asked for lately."""
@@ -37,8 +44,8 @@ class HostRoll:
         self._store = store
         # The state that was written, what is shown of its server, and a JSON object without its end.
         self._entries: dict[HostId, tuple[tuple[object, ...], object, bytes]] = {}
-        # By filter, offset and limit: the state of the page, with what is shown of servers, and the answer.
-        self._pages: dict[tuple[HostFilter, int, int], tuple[object, Mapping[str, Any]]] = {}
+        # The state of each page, and the answer.
+        self._pages: dict[_Asked, tuple[_PageState, Mapping[str, Any]]] = {}
         self._turn = DeferredLock()
 
     async def page(
@@ -58,31 +65,30 @@ class HostRoll:
     async def _page(
         self, filter_of: Callable[[Transaction], HostFilter | None], offset: int, limit: int
     ) -> Mapping[str, Any]:
-        def look(txn: Transaction) -> tuple[HostFilter, str, int, Mapping[ServerId, Server]] | None:
+        # This runs on the store's thread: who has the turn has the pages to itself.
+        def look(txn: Transaction) -> tuple[_Asked, _PageState, Sequence[Stamp] | None] | None:
             which = filter_of(txn)
             if which is None:
                 return None
-            return which, *txn.hosts.state_of_page(which, offset, limit), servers_by_id(txn)
+            shown: _Servers = {id_: (server.uuid, server.name) for id_, server in servers_by_id(txn).items()}
+            asked, state = (which, offset, limit), (*txn.hosts.state_of_page(which, offset, limit), shown)
+            is_kept = asked in self._pages and self._pages[asked][0] == state
+            return asked, state, None if is_kept else txn.hosts.stamps(which, offset, limit)
 
         found = await self._store.read(look)
         if found is None:
             return {}
-        which, text, total, servers = found
-        shown: dict[ServerId | None, object] = {id_: (server.uuid, server.name) for id_, server in servers.items()}
-        state, asked = (text, total, shown), (which, offset, limit)
-        if asked not in self._pages or self._pages[asked][0] != state:
-            # What has changed since the state was read, makes another one that will be asked for.
-            body = await self._compose(which, offset, limit, shown)
+        asked, state, stamps = found
+        if stamps is not None:
+            _, total, shown = state
+            body = await self._compose(stamps, total, shown)
             self._pages.pop(asked, None)
             self._pages[asked] = state, body
             while len(self._pages) > MOST_PAGES:
                 del self._pages[next(iter(self._pages))]
         return self._pages[asked][1]
 
-    async def _compose(
-        self, which: HostFilter, offset: int, limit: int, shown: Mapping[ServerId | None, object]
-    ) -> Mapping[str, Any]:
-        stamps, total = await self._store.read(lambda txn: txn.hosts.stamps(which, offset, limit))
+    async def _compose(self, stamps: Sequence[Stamp], total: int, shown: _Servers) -> Mapping[str, Any]:
         written, unknown = dict[HostId, bytes](), list[Stamp]()
         for stamp in stamps:
             entry = self._entries.get(stamp[0])
@@ -104,9 +110,7 @@ class HostRoll:
         ]
         return {"count": total, **({"host": Json(b"[%b]" % b",".join(rows))} if rows else {})}
 
-    def _keep(
-        self, stamps: Sequence[Stamp], shown: Mapping[ServerId | None, object], added: Mapping[HostId, bytes]
-    ) -> None:
+    def _keep(self, stamps: Sequence[Stamp], shown: _Servers, added: Mapping[HostId, bytes]) -> None:
         for stamp in stamps:
             # What has changed since the state was read, has another one that will be asked for.
             self._entries.pop(stamp.id, None)

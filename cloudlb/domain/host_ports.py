@@ -254,8 +254,8 @@ class HostRows(Protocol):
         """Some of the hosts that a filter lets through, ordered by id, and how many these are in all."""
         ...
 
-    def stamps(self, which: HostFilter, offset: int, limit: int) -> tuple[Sequence[Stamp], int]:
-        """The same, but only which states of these hosts there are."""
+    def stamps(self, which: HostFilter, offset: int, limit: int) -> Sequence[Stamp]:
+        """Which states there are of such a page's hosts."""
         ...
 
     def state_of_page(self, which: HostFilter, offset: int, limit: int) -> tuple[str, int]:

@@ -233,24 +233,22 @@ class HostListings:
 
     def page(self, which: HostFilter, offset: int, limit: int | None) -> tuple[Sequence[Host], int]:
         """A page of hosts."""
-        conditions = [host.c.removed.is_(None), *_conditions(which)]
-        total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
-        return self._several(HOSTS.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), {}), total
+        conditions = _there(which)
+        return self._several(_page_of(HOSTS, conditions, offset, limit), {}), self._total(conditions)
 
-    def stamps(self, which: HostFilter, offset: int, limit: int) -> tuple[Sequence[Stamp], int]:
+    def stamps(self, which: HostFilter, offset: int, limit: int) -> Sequence[Stamp]:
         """A page of stamps."""
-        page, total = self._page_of(_STAMPS, which, offset, limit)
-        return list(map(Stamp._make, self._connection.execute(page).all())), total
+        page = _page_of(_STAMPS, _there(which), offset, limit)
+        return list(map(Stamp._make, self._connection.execute(page).all()))
 
     def state_of_page(self, which: HostFilter, offset: int, limit: int) -> tuple[str, int]:
         """The stamps of a page in one text, which the database puts together."""
-        page, total = self._page_of(_STAMP_TEXTS, which, offset, limit)
-        return self._connection.scalar(select(func.aggregate_strings(page.subquery().c.stamp, ";"))) or "", total
+        conditions = _there(which)
+        stamps = _page_of(_STAMP_TEXTS, conditions, offset, limit).subquery().c.stamp
+        return self._connection.scalar(select(func.aggregate_strings(stamps, ";"))) or "", self._total(conditions)
 
-    def _page_of(self, hosts: Select[Any], which: HostFilter, offset: int, limit: int) -> tuple[Select[Any], int]:
-        conditions = [host.c.removed.is_(None), *_conditions(which)]
-        total = self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
-        return hosts.where(*conditions).order_by(host.c.id).offset(offset).limit(limit), total
+    def _total(self, conditions: Sequence[ColumnElement[bool]]) -> int:
+        return self._connection.scalar(select(func.count()).select_from(host).where(*conditions)) or 0
 
     def whereabouts(self, ids: Collection[HostId]) -> Mapping[HostId, Whereabouts]:
         """Where some hosts are."""
@@ -311,6 +309,17 @@ class HostListings:
                 sites[ids] = read_site(place)
             hosts.append(_host(row, sites[ids]))
         return hosts
+
+
+def _there(which: HostFilter) -> Sequence[ColumnElement[bool]]:
+    """What holds for hosts that are there and that a filter lets through."""
+    return [host.c.removed.is_(None), *_conditions(which)]
+
+
+def _page_of(
+    hosts: Select[Any], conditions: Sequence[ColumnElement[bool]], offset: int, limit: int | None
+) -> Select[Any]:
+    return hosts.where(*conditions).order_by(host.c.id).offset(offset).limit(limit)
 
 
 def _conditions(which: HostFilter) -> Iterator[ColumnElement[bool]]:
