@@ -4,7 +4,7 @@ import { begin, forget, session } from "./session.js";
 
 const POLL = 700;
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(code, text) {
     super(text);
     this.code = code;

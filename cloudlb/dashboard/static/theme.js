@@ -6,7 +6,7 @@ const observers = new Set();
 
 export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-export function isDark() {
+function isDark() {
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : dark.matches;
 }
