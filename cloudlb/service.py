@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -59,7 +60,7 @@ from cloudlb.cluster.fencing import Fencing
 from cloudlb.cluster.forwarding import Forwarding
 from cloudlb.cluster.machine import look
 from cloudlb.cluster.membership import SERVER_STATE, Membership
-from cloudlb.cluster.namesake import refuse_namesake
+from cloudlb.cluster.namesake import NameTaken, refuse_namesake
 from cloudlb.cluster.orphans import Orphans
 from cloudlb.cluster.peer_links import PeerLinks
 from cloudlb.cluster.peer_trust import PeerTrust, TlsTrust
@@ -86,6 +87,7 @@ from cloudlb.net.in_time import in_time
 from cloudlb.net.tls import Identity, server_context
 from cloudlb.resource.threads import ResourceThreads, Threads
 from cloudlb.storage.database import Database
+from cloudlb.storage.migrate import SchemaMismatch
 from cloudlb.wire.link import Channel
 from cloudlb.wire.tls_channel import TlsChannel
 
@@ -95,6 +97,9 @@ BACKLOG = 4096
 
 STOP_TIMEOUT = 10.0
 """Seconds for each step of a stop that needs the database."""
+
+OBSTACLES = (StoreUnavailable, SchemaMismatch, NameTaken, CannotListenError)
+"""What may be in the way of a start: their messages tell an operator all that there is to know."""
 
 
 class TlsChannels:
@@ -386,8 +391,8 @@ class Server(Service):
             self._listen(self.config.port, self.listener, self.config.bind_address)
             self._listen(self.config.api_port, self.site, self.config.api_address, self._https)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
-            self.log.critical("The server cannot start: {error}", error=error)
-            self.log.failure("Failed to start")
+            tell = self.log.critical if isinstance(error, OBSTACLES) else self.log.failure
+            tell("The server cannot start: {error}", error=error)
             self._failed()
             return
         self._started = True

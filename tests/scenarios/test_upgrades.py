@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import cycle
 
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from cloudlb._version import __version__
 from cloudlb.cluster import membership
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.settings import HOST, LB_ALGORITHM
-from cloudlb.storage.migrate import SchemaMismatch
 from cloudlb.wire import CheckHealthCommand
 from tests.scenarios.case import WorldCase
 from tests.simulation.traffic import serves
@@ -68,10 +68,11 @@ class SchemaTests(WorldCase):
         world.settle()
         self.assert_on_preferred(world)
         victim = world.servers[OLD[0]]
-        world.restart_server(victim)
-        world.advance(30)
-        (failure,) = self.flushLoggedErrors(SchemaMismatch)
-        self.assertIn(f"revision {NEXT}", str(failure.value))
+        with capturedLogs() as events:
+            world.restart_server(victim)
+            world.advance(30)
+        (line,) = [formatEvent(event) for event in events if event["log_level"] is LogLevel.critical]
+        self.assertIn(f"The server cannot start: the database's schema has revision {NEXT}", line)
         self.assertFalse(victim.alive)
         self.assert_up_once(world)
         self.assertEqual((traffic.answered, traffic.errors), (traffic.sent, []))

@@ -202,12 +202,11 @@ class TraceTests(SynchronousTestCase):
         self.addCleanup(trace.stop)
         away = Failure(StoreUnavailable("it is away"))
         log.critical("The server cannot start: {error}", error=away.value)
-        log.failure("Failed to start", away)
         log.failure("Failed to do something", away)
         log.critical("the end is near")
         self.assertEqual(2, len(trace.defects), trace.defects)
         self.assertIn("Failed to do something", trace.defects[0])
-        self.assertEqual(2, len(self.flushLoggedErrors(StoreUnavailable)))
+        self.assertEqual(1, len(self.flushLoggedErrors(StoreUnavailable)))
 
 
 def _actions(plan: HistoryPlan) -> set[str]:

@@ -78,5 +78,4 @@ class Trace:
 
 def _could_not_start(event: LogEvent) -> bool:
     """Whether a server found no database when it started, which ends its process and is no defect."""
-    error = event.get("error") or getattr(event.get("log_failure"), "value", None)
-    return isinstance(error, StoreUnavailable) and "start" in str(event.get("log_format"))
+    return isinstance(event.get("error"), StoreUnavailable) and "cannot start" in str(event.get("log_format"))
