@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.domain.host_status import HostEvent
@@ -15,6 +14,7 @@ from cloudlb.domain.models import Cluster, Host, HostFacts, ServerId, Session, S
 from cloudlb.domain.ports import Admission, Location, Store, Transaction
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event
+from tests.support.results import result_of
 
 T = TypeVar("T")
 
@@ -29,13 +29,7 @@ def now(awaitable: Awaitable[T]) -> T:
     async def wait() -> T:
         return await awaitable
 
-    outcome: list[T | Failure] = []
-    Deferred.fromCoroutine(wait()).addBoth(outcome.append)
-    assert outcome, "not done yet"
-    result = outcome[0]
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
+    return result_of(Deferred.fromCoroutine(wait()))
 
 
 def admission(guid: str, location: Location, **changes: Any) -> Admission:
