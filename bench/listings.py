@@ -23,9 +23,9 @@ from bench.postgres import add_database, database
 from bench.scale import open_store, portions
 from cloudlb.cli.local_cluster import LocalCluster
 from cloudlb.cli.processes import Daemon, stop_all
-from cloudlb.domain.models import HostFacts, ServerId
-from cloudlb.domain.ports import Admission, Location
-from tests.contracts.case import now
+from cloudlb.domain.models import ServerId
+from cloudlb.domain.ports import Location
+from tests.contracts.case import admission, now
 
 AT_ONCE = 1000
 PEACE = 10.0
@@ -38,22 +38,12 @@ def fill(cluster: LocalCluster, hosts: int) -> None:
     store = open_store(config.database_url)
     for portion in portions(range(hosts), AT_ONCE):
         admissions = [
-            Admission(
-                facts=HostFacts(
-                    guid=f"row-{number}",
-                    name=f"row-{number}",
-                    type="Routing",
-                    version="4.21.0.0",
-                    ip_address=f"10.9.{number // 250}.{number % 250}",
-                    hypervisor="KVM",
-                    hypervisor_version="9.0.0",
-                    arch="x86_64",
-                    cpus=64,
-                    cpu_speed=2400,
-                    memory=2**38,
-                    capabilities="hvm,snapshot",
-                ),
-                location=Location(zone="1", pod="1", cluster="1"),
+            admission(
+                f"row-{number}",
+                Location(zone="1", pod="1", cluster="1"),
+                name=f"row-{number}",
+                ip_address=f"10.9.{number // 250}.{number % 250}",
+                details={},
                 server_id=ServerId(1),
             )
             for number in portion

@@ -18,7 +18,7 @@ from twisted.protocols.policies import WrappingFactory
 from cloudlb.api.sessions import Session
 from cloudlb.config import ServerConfig
 from cloudlb.domain.host_status import HostEvent
-from cloudlb.domain.models import Host, HostFacts, HostId, ServerId, StatusChange
+from cloudlb.domain.models import Host, HostId, ServerId, StatusChange
 from cloudlb.domain.passwords import hash_password
 from cloudlb.domain.ports import Admission, Location, Transaction
 from cloudlb.domain.settings import HOST, LB_ALGORITHM
@@ -26,6 +26,7 @@ from cloudlb.domain.users import Role
 from cloudlb.service import Server
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import ThreadExecutor
+from tests.contracts.case import admission
 from tests.storage.sqlite import new_database
 from tests.support.plain_channel import PlainChannel, PlainTrust
 
@@ -187,20 +188,15 @@ def _number(name: str) -> int:
 
 def _admission(name: str, server_id: ServerId) -> Admission:
     number = _number(name)
-    facts = HostFacts(
-        guid=f"guid-{number}",
+    return admission(
+        f"guid-{number}",
+        Location(zone="zone", pod="pod", cluster="cluster-a"),
         name=name,
-        type="Routing",
-        version="4.22.0.0",
         ip_address=f"10.{1 + number // 65536}.{number // 256 % 256}.{number % 256}",
-        hypervisor="KVM",
-        hypervisor_version="7.2",
-        arch="x86_64",
-        cpus=64,
-        cpu_speed=2400,
-        memory=2**38,
+        capabilities="",
+        details={},
+        server_id=server_id,
     )
-    return Admission(facts=facts, location=Location(zone="zone", pod="pod", cluster="cluster-a"), server_id=server_id)
 
 
 def _change(host: Host, event: HostEvent) -> StatusChange:
