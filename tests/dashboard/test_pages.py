@@ -50,6 +50,16 @@ class Pages(SynchronousTestCase):
             self.assertEqual(headers["x-content-type-options"], "nosniff")
             self.assertEqual(headers["referrer-policy"], "no-referrer")
 
+    def test_dark_twice(self) -> None:
+        """Dark is the same whether the system has it or somebody has switched to it."""
+        tokens = self.get(f"{self.folder}/tokens.css").content.decode()
+        by_system, switched = (
+            dict(re.findall(r"(--[\w-]+): ([^;]+);", tokens.split(f"{begin} {{")[1].split("}")[0]))
+            for begin in (':root:not([data-theme="light"])', ':root[data-theme="dark"]')
+        )
+        self.assertIn("--ground", switched)
+        self.assertEqual(by_system, switched)
+
     def test_nothing_inline(self) -> None:
         """No script, style or listener stands in a page, and nothing is asked of another place."""
         for entry in files("cloudlb.dashboard").joinpath("static").iterdir():
