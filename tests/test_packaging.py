@@ -18,6 +18,7 @@ from typing import ClassVar
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
+from cloudlb.api.commands import COMMANDS
 from cloudlb.config import ServerConfig, load_server_config
 
 ROOT = Path(__file__).parent.parent
@@ -139,6 +140,13 @@ class DocumentationTests(SynchronousTestCase):
         for name, make in runpy.run_path(str(ROOT / "docs" / "reference.py"))["PAGES"].items():
             page = (ROOT / "docs" / name).read_text(encoding="utf-8")
             self.assertEqual(page, make(page), f"docs/{name} is out of date: run make reference")
+
+    def test_every_command_is_told_of(self) -> None:
+        """The API's page says of each command once what it answers with."""
+        page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+        overview = page.split("| commands | answer with |")[1].split("\n\n")[0]
+        named = [name for line in overview.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+        self.assertEqual(sorted(named), sorted(COMMANDS))
 
     def test_generated_pages_follow_the_program(self) -> None:
         """A default that was changed by hand, a setting without a section and one that is gone are put right."""
