@@ -90,7 +90,7 @@ async def _query(call: Call, arguments: QueryAsyncJobResult) -> Body:
     def work(txn: Transaction) -> Body:
         job = _find(txn, arguments)
         hosts = set() if job.host_id is None else {job.host_id}
-        # Not under an object's name, unlike every other answer: clients read the fields right below the envelope.
+        # Not under an object's name, unlike most answers: clients read the fields right below the envelope.
         return as_answer(_show(txn, hosts, lambda job: _result(txn, job))(job))
 
     return await call.store.read(work)
