@@ -16,7 +16,8 @@ from cloudlb.domain.ports import StoreUnavailable
 class Periodic:
     """A LoopingCall that survives exceptions and can be given another interval at any time.
 
-    A database that is away is a line in the log, and everything else that a turn raises a traceback.
+    A database that is away is one line in the log, and one more when it is back, however many turns find it so;
+    everything else that a turn raises is a traceback.
     """
 
     _log = Logger()
@@ -34,6 +35,8 @@ class Periodic:
         self._work = work
         self._loop: LoopingCall | None = None
         self._under_way = False
+        self._away = False
+        """The database was, when a turn needed it last."""
 
     @property
     def interval(self) -> float | None:
@@ -65,11 +68,20 @@ class Periodic:
         if self._under_way:
             return
         self._under_way = True
-        maybeDeferred(self._work).addErrback(self._failed).addBoth(self._ended)
+        turn = maybeDeferred(self._work)
+        # One that ends at once had nothing to do, and has not asked the database.
+        turn.addCallbacks(self._done, self._failed, callbackArgs=(not turn.called,)).addBoth(self._ended)
+
+    def _done(self, _: object, waited: bool) -> None:
+        if self._away and waited:
+            self._away = False
+            self._log.info("Can again {what}", what=self._what)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(StoreUnavailable):  # type: ignore[no-untyped-call]  # Twisted has no types there
-            self._log.warn("Cannot {what} for now: {reason}", what=self._what, reason=failure.getErrorMessage())
+            if not self._away:
+                self._log.warn("Cannot {what} for now: {reason}", what=self._what, reason=failure.getErrorMessage())
+            self._away = True
         else:
             self._log.failure("Failed to {what}; the next turn comes as planned", failure, what=self._what)
 

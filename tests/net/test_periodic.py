@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,19 +36,48 @@ class PeriodicTests(SynchronousTestCase):
         self.assertEqual(len(self.turns), 3)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
-    def test_survives_a_database_that_is_away(self) -> None:
-        """It is no mistake of the work: one line, and no traceback."""
+    def lines_of(self, *turns: str) -> list[tuple[LogLevel, str]]:
+        """What is logged of turns for which the database is "away" or answers "well", that are "idle" or a "defect"."""
+        to_come = list(turns)
 
-        def work() -> None:
-            raise StoreUnavailable("it is away")
+        async def work() -> None:
+            turn = to_come.pop(0)
+            if turn == "defect":
+                raise ZeroDivisionError
+            if turn != "idle":
+                await deferLater(self.clock, 0.5)
+            if turn == "away":
+                raise StoreUnavailable("it is away")
 
         periodic = Periodic(self.clock, "look", work)
-        with capturedLogs() as lines:
+        with capturedLogs() as events:
             periodic.start(1)
-            self.clock.pump([1, 1])
-        self.assertEqual([formatEvent(event) for event in lines], ["Cannot look for now: it is away"] * 2)
-        self.assertEqual([event["log_level"] for event in lines], [LogLevel.warn] * 2)
+            while to_come:
+                self.clock.advance(0.5)
+            periodic.stop()
+            self.clock.advance(0.5)
+        return [(event["log_level"], formatEvent(event)) for event in events]
+
+    def test_survives_a_database_that_is_away(self) -> None:
+        """It is no mistake of the work: a line when it goes, one when it is back, each time, and no traceback."""
+        gone = (LogLevel.warn, "Cannot look for now: it is away")
+        back = (LogLevel.info, "Can again look")
+        turns = ("well", "away", "away", "away", "well", "well", "away", "well")
+        self.assertEqual(self.lines_of(*turns), [gone, back, gone, back])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_turns_that_do_not_find_the_database_back(self) -> None:
+        """Those that do not ask it, and those that fail by themselves."""
+        lines = self.lines_of("away", "idle", "away", "defect", "away", "well")
+        self.assertEqual(
+            [line for _, line in lines],
+            [
+                "Cannot look for now: it is away",
+                "Failed to look; the next turn comes as planned",
+                "Can again look",
+            ],
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def raise_error(self) -> None:
         self.turns.append(self.clock.seconds())
