@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from cloudlb.domain.models import ClusterId
 from cloudlb.domain.ports import Bus, Store, StoreUnavailable, Transaction
 from cloudlb.domain.server_state import ServerState
-from cloudlb.domain.settings import HOST, InvalidSetting, Settings, check_value, setting_named
+from cloudlb.domain.settings import HOST, InvalidSetting, check_value, setting_named
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 

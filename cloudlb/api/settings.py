@@ -11,7 +11,8 @@ from cloudlb.api.schema import Key, optional, required, shown
 from cloudlb.api.setting_groups import subgroup_of
 from cloudlb.domain.models import Cluster
 from cloudlb.domain.ports import Transaction
-from cloudlb.domain.settings import SETTINGS, InvalidSetting, Setting, Settings, setting_named
+from cloudlb.domain.settings import SETTINGS, InvalidSetting, Setting, setting_named
+from cloudlb.domain.settings_in_force import Settings
 
 VALUE_LENGTH = 4096
 """Room for a long list of servers; CloudStack's length of the same parameter [UpdateCfgCmd]."""

@@ -17,7 +17,7 @@ from cloudlb._version import __version__
 from cloudlb.domain.models import PeerView, Server, ServerId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.domain.server_state import ServerState
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 

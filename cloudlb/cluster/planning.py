@@ -12,7 +12,7 @@ from cloudlb.domain.models import Server, ServerId
 from cloudlb.domain.ports import Standing, Transaction
 from cloudlb.domain.rebalancing import Plan, PlannedHost, PlannedServer, off_average, plan
 from cloudlb.domain.server_state import ServerState
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 
 
 @frozen(kw_only=True)

@@ -18,7 +18,7 @@ from cloudlb.domain.known_lists import indexes_in_zones, known_lists
 from cloudlb.domain.models import HostId, Server, ServerId
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.records import Event
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 
 HOST_FIELDS = ("id", "name", "status", "state", "server", "preferred", "cluster", "ip", "version", "direct")
 _CODED = frozenset({"status", "state", "server", "preferred", "cluster", "version", "direct"})

@@ -34,7 +34,7 @@ from cloudlb.domain.known_lists import same_lists
 from cloudlb.domain.models import HostId, ServerId, ZoneId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.domain.records import Event
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.net.periodic import Periodic
 
 INTERVAL = 1.0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from cloudlb.domain.balancing import Algorithm, Place, host_list_for
 from cloudlb.domain.models import ZoneId
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 
 
 def known_lists(settings: Settings) -> Callable[[Place], tuple[str, ...]]:

@@ -32,7 +32,7 @@ from cloudlb.domain.models import (
 from cloudlb.domain.places import Place, PlaceDetails
 from cloudlb.domain.record_ports import AlertRows, DrainRows, EventRows, InvestigationRows, JobFilter
 from cloudlb.domain.server_state import ServerEvent, ServerState
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.domain.user_ports import AccountRows
 
 __all__ = [

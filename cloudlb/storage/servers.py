@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from cloudlb.domain.models import PeerView, Server, ServerId
 from cloudlb.domain.ports import AlreadyExists
 from cloudlb.domain.server_state import SERVER_TABLE, ServerEvent, ServerState
-from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, Settings
+from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.storage.schema import configuration, management_server
 
 _COLUMNS = tuple(column for column in management_server.c if column.name != "report")

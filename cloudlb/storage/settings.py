@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cloudlb.domain.models import ClusterId
 from cloudlb.domain.ports import NotFound
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.storage.schema import cluster
 from cloudlb.storage.schema import cluster_configuration as of_cluster
 from cloudlb.storage.schema import configuration as of_all

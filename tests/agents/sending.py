@@ -14,7 +14,7 @@ from cloudlb.agents.hooks import Hook, Hooks
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.sender import Sender
 from cloudlb.domain.models import HostId
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.metrics.meters import Meters
 from cloudlb.wire import COMMAND_ID, Command
 from tests.agents.sessions import Attaches, Session, session

@@ -13,7 +13,7 @@ from cloudlb.agents.link_attache import LinkAttache
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.resource_state import ResourceState
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.wire import (
     AgentControlAnswer,
     AgentControlCommand,

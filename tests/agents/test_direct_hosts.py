@@ -19,7 +19,8 @@ from cloudlb.domain.models import Cluster, DirectResource, Host, HostFacts, Host
 from cloudlb.domain.ports import Location, Transaction
 from cloudlb.domain.record_ports import AlertFilter, EventFilter
 from cloudlb.domain.resource_state import ResourceEvent
-from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE, DIRECT_AGENT_SCAN_INTERVAL, Settings
+from cloudlb.domain.settings import DIRECT_AGENT_LOAD_SIZE, DIRECT_AGENT_SCAN_INTERVAL
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.resource.interface import StartupCommand, StartupRoutingCommand
 from tests.agents.direct_server import Side
 from tests.agents.test_direct_resources import Quiet

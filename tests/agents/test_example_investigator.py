@@ -21,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.agents.investigation import ENTRY_POINTS, Investigators
 from cloudlb.agents.investigators import built_in
 from cloudlb.domain.records import Investigation, Verdict
-from cloudlb.domain.settings import INVESTIGATORS_ORDER, Settings
+from cloudlb.domain.settings import INVESTIGATORS_ORDER
+from cloudlb.domain.settings_in_force import Settings
 from tests.agents.investigating import FakeStore, case, host, means
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -20,7 +20,8 @@ from cloudlb.agents.investigation import MAX_REASON, Case, Investigator, Investi
 from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.domain.models import ServerId, Session
 from cloudlb.domain.records import Investigation, Level, Verdict
-from cloudlb.domain.settings import INVESTIGATION_TIMEOUT, INVESTIGATOR_TIMEOUT, INVESTIGATORS_ORDER, Settings
+from cloudlb.domain.settings import INVESTIGATION_TIMEOUT, INVESTIGATOR_TIMEOUT, INVESTIGATORS_ORDER
+from cloudlb.domain.settings_in_force import Settings
 from tests.agents.investigating import UNAVAILABLE, FakeStore, case, host, means
 
 DOWN, UP, UNKNOWN = Verdict.DOWN, Verdict.UP, Verdict.UNKNOWN

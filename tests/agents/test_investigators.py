@@ -24,7 +24,8 @@ from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import DirectResource, Host, ServerId, Session
 from cloudlb.domain.records import Verdict
 from cloudlb.domain.resource_state import ResourceState
-from cloudlb.domain.settings import INVESTIGATORS_ORDER, Settings
+from cloudlb.domain.settings import INVESTIGATORS_ORDER
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.net.icmp import NotPermitted
 from cloudlb.wire import (
     Answer,

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.liveness import RESTARTS_PER_CHECK, Liveness
 from cloudlb.domain.host_status import HostStatus
-from cloudlb.domain.settings import PING_INTERVAL, PING_TIMEOUT, Settings
+from cloudlb.domain.settings import PING_INTERVAL, PING_TIMEOUT
+from cloudlb.domain.settings_in_force import Settings
 from tests.support.virtual_clock import VirtualClock
 
 

@@ -16,7 +16,8 @@ from cloudlb.agents.sender import MAX_TIMEOUT
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import HostId
 from cloudlb.domain.resource_state import ResourceState
-from cloudlb.domain.settings import COMMANDS_TIMEOUT, WAIT, Settings
+from cloudlb.domain.settings import COMMANDS_TIMEOUT, WAIT
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.wire import (
     COMMAND_ID,
     STOPPED_BY_PREVIOUS_FAILURE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloudlb.domain.models import PeerView, ServerId
 from cloudlb.domain.server_state import ServerState
-from cloudlb.domain.settings import Settings
+from cloudlb.domain.settings_in_force import Settings
 from tests.api.world import NOW, ApiTestCase
 
 INTERVAL = "indirect.agent.lb.check.interval"

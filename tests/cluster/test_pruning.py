@@ -18,7 +18,8 @@ from cloudlb.domain.models import HostId, JobStatus, ServerId
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.record_ports import AlertFilter, EventFilter
 from cloudlb.domain.records import AlertType, Investigation, Verdict
-from cloudlb.domain.settings import ALERT_PURGE_DELAY, EVENT_PURGE_DELAY, Settings
+from cloudlb.domain.settings import ALERT_PURGE_DELAY, EVENT_PURGE_DELAY
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.agents.server import ServerFixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cloudlb.domain.models import Cluster, Pod, Zone
 from cloudlb.domain.places import DISABLED, PlaceDetails, StillInUse
 from cloudlb.domain.ports import AlreadyExists, Refused
-from cloudlb.domain.settings import LB_CHECK_INTERVAL, Settings
+from cloudlb.domain.settings import LB_CHECK_INTERVAL
+from cloudlb.domain.settings_in_force import Settings
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 
 

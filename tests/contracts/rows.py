@@ -19,7 +19,8 @@ from cloudlb.domain.models import (
 )
 from cloudlb.domain.ports import AlreadyExists, NotFound, Transaction
 from cloudlb.domain.server_state import ServerEvent, ServerState
-from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
+from cloudlb.domain.settings import HEARTBEAT_INTERVAL, HEARTBEAT_THRESHOLD, LB_CHECK_INTERVAL, PING_INTERVAL
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.domain.users import Account, ApiKey, Role
 from tests.contracts.case import OTHER_SERVER, SERVER, StoreContract, admission
 

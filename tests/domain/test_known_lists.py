@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.domain.balancing import Algorithm, Place
 from cloudlb.domain.known_lists import indexes_in_zones, known_lists, same_lists
 from cloudlb.domain.models import ZoneId
-from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_WEIGHTS, PING_INTERVAL, Settings
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_WEIGHTS, PING_INTERVAL
+from cloudlb.domain.settings_in_force import Settings
 
 SERVERS = "10.0.0.1,10.0.0.2,10.0.0.3"
 

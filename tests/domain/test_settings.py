@@ -24,10 +24,10 @@ from cloudlb.domain.settings import (
     SETTINGS,
     InvalidSetting,
     Scope,
-    Settings,
     check_value,
     setting_named,
 )
+from cloudlb.domain.settings_in_force import Settings
 
 
 class Values(SynchronousTestCase):

@@ -9,7 +9,8 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
 from cloudlb.agents.errors import AgentUnavailable
-from cloudlb.domain.settings import LB_ALGORITHM, Settings
+from cloudlb.domain.settings import LB_ALGORITHM
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.wire import CheckHealthAnswer, CheckHealthCommand
 from tests.scenarios.case import WorldCase
 from tests.support.agent_process import AgentProcess

@@ -19,7 +19,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from cloudlb.domain.models import ClusterId, Host, HostId
 from cloudlb.domain.models import Server as ServerRow
 from cloudlb.domain.ports import Transaction
-from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL, Settings
+from cloudlb.domain.settings import HOST, LB_ALGORITHM, LB_CHECK_INTERVAL, PING_INTERVAL
+from cloudlb.domain.settings_in_force import Settings
 from cloudlb.storage.database import Database
 from cloudlb.storage.executor import InlineExecutor
 from tests.storage.sqlite import new_database
