@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import click
 
 from cloudlb.cli.client import Client, Row, api_options
-from cloudlb.cli.failures import INTERRUPTED
 from cloudlb.cli.finding import complete_host, find_by_id, find_host, short
-from cloudlb.cli.following import PAGE, News, follow, paged
-from cloudlb.cli.tables import counted, print_json, print_line, print_table, printable
+from cloudlb.cli.following import PAGE, News, paged, print_news
+from cloudlb.cli.tables import counted, print_json, print_table, printable
 from cloudlb.cli.times import utc
 
 
@@ -26,12 +24,7 @@ def alerts(follows: bool, client: Client, as_json: bool) -> None:
     if follows:
         # One that is sent again is news.
         news = News(paged(client, "listAlerts", "alert"), key=lambda row: (row["id"], row["occurrences"]))
-        try:
-            for batch in follow(news, PAGE):
-                for row in batch:
-                    print_line(row) if as_json else click.echo(_line(row))
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+        print_news(news, PAGE, _line, as_json=as_json)
         return
     rows = client.list("listAlerts")
     if as_json:

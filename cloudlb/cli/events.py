@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import click
 
 from cloudlb.cli.client import Client, Row, api_options
-from cloudlb.cli.failures import INTERRUPTED
 from cloudlb.cli.finding import complete_event_type, complete_host
-from cloudlb.cli.following import PAGE, News, follow, paged
-from cloudlb.cli.tables import print_json, print_line, print_table, printable
+from cloudlb.cli.following import PAGE, News, paged, print_news
+from cloudlb.cli.tables import print_json, print_table, printable
 from cloudlb.cli.times import Since, utc
 
 
@@ -57,12 +55,7 @@ def events(
     chosen = {"resourceid": host, "type": event_type, "level": level, "startdate": since}
     if follows:
         news = News(paged(client, "listEvents", "event", **chosen), key=lambda row: row["id"])
-        try:
-            for batch in follow(news, limit):
-                for row in batch:
-                    print_line(row) if as_json else click.echo(event_line(row))
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+        print_news(news, limit, event_line, as_json=as_json)
         return
     rows: list[Row] = client.call("listEvents", page=1, pagesize=limit, **chosen).get("event", [])
     if as_json:

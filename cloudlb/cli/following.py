@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -9,9 +10,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import click
 
 from cloudlb.cli.client import Client, Row
-from cloudlb.cli.failures import Unreachable
+from cloudlb.cli.failures import INTERRUPTED, Unreachable
 from cloudlb.cli.finding import list_servers
 from cloudlb.cli.jobs import PATIENCE
+from cloudlb.cli.tables import print_line
 
 PAGE = 500
 PAUSE = 1.0
@@ -79,6 +81,16 @@ def follow(news: News, limit: int) -> Iterator[list[Row]]:
             heard = time.monotonic()
             if rows:
                 yield rows
+
+
+def print_news(news: News, limit: int, line: Callable[[Row], str], *, as_json: bool) -> None:
+    """Print rows as they come, until Ctrl-C: each on a line of its own, as text or as a document."""
+    try:
+        for batch in follow(news, limit):
+            for row in batch:
+                print_line(row) if as_json else click.echo(line(row))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def paged(client: Client, command: str, name: str, **parameters: object) -> Callable[[int, int], Sequence[Row]]:
