@@ -71,9 +71,8 @@ class Client:
             timeout: seconds that an answer may take; as the configuration says unless given.
         """
         self._configuration = configuration
-        options = dict(configuration.options)
         try:
-            self._cs = CloudStack(**options)
+            self._cs = CloudStack(**configuration.options)
         except (ValueError, TypeError) as error:
             source = configuration.source
             raise Failure(f"no usable configuration of the API in {source}: {error}") from error

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
 
 import click
 from rich.console import Console
 from rich.live import Live
 
-from cloudlb.cli.client import Client, Row, api_options
+from cloudlb.cli.client import Client, api_options
 from cloudlb.cli.events import print_events
 from cloudlb.cli.failures import Unreachable
 from cloudlb.cli.finding import list_servers
@@ -90,5 +89,4 @@ def _print_once(seen: Look, as_json: bool) -> None:
     click.echo()
     click.echo(counts_line(seen))
     click.echo()
-    events: Sequence[Row] = seen.events[:10]
-    print_events(events)
+    print_events(seen.events[:10])
