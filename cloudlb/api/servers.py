@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -46,26 +47,23 @@ class ListManagementServersMetrics(ListManagementServers):
 
 async def _list_management_servers(call: Call, arguments: ListManagementServers) -> Body:
     def work(txn: Transaction) -> Body:
-        return listing("managementserver", list(_servers(txn, arguments)), arguments, lambda found: found[1])
+        return listing("managementserver", [server for server, _ in _servers(txn, arguments)], arguments)
 
     return await call.store.read(work)
 
 
 async def _list_metrics(call: Call, arguments: ListManagementServersMetrics) -> Body:
     def work(txn: Transaction) -> Body:
-        reports = txn.servers.reports()
-
-        def show(found: tuple[Server, ServerAnswer]) -> ServerMetricsAnswer:
-            server, answer = found
-            return show_metrics(answer, reports.get(server.id, {}), arguments.system is not False)
+        def show(found: tuple[ServerAnswer, Mapping[str, Any]]) -> ServerMetricsAnswer:
+            return show_metrics(*found, with_system=arguments.system is not False)
 
         return listing("managementserver", list(_servers(txn, arguments)), arguments, show)
 
     return await call.store.read(work)
 
 
-def _servers(txn: Transaction, arguments: ListManagementServers) -> Iterator[tuple[Server, ServerAnswer]]:
-    """The servers that are asked for."""
+def _servers(txn: Transaction, arguments: ListManagementServers) -> Iterator[tuple[ServerAnswer, Mapping[str, Any]]]:
+    """The servers that are asked for, each with its report."""
     one = find_server(txn, arguments.id, "id") if arguments.id is not None else None
     agents, servers = txn.hosts.up_by_server(), txn.servers.all()
     known = {server.id: server for server in servers} if arguments.peers else None
@@ -82,7 +80,6 @@ def _servers(txn: Transaction, arguments: ListManagementServers) -> Iterator[tup
             report = reports.get(server.id, {})
             up, others = (None, None) if hosts is None else hosts.get(server.id, ([], []))
             yield (
-                server,
                 evolve(
                     _show_server(server, agents, known),
                     osdistribution=report.get("distribution"),
@@ -94,6 +91,7 @@ def _servers(txn: Transaction, arguments: ListManagementServers) -> Iterator[tup
                     pendingjobscount=Long(jobs.get(server.id, 0)),
                     drain=show_drain(txn, drains.get(server.id)),
                 ),
+                report,
             )
 
 
