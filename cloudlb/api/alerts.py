@@ -13,16 +13,15 @@ from cloudlb.api.command import (
     Command,
     ListArguments,
     Success,
+    ended,
     listing,
     page_listing,
     recent_page,
-    started,
 )
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter, unknown_entity
 from cloudlb.api.places import WITHOUT_EFFECT
 from cloudlb.api.schema import Date, Key, date, optional, required, shown
 from cloudlb.api.times import FORMS, since, until
-from cloudlb.domain.models import JobStatus
 from cloudlb.domain.ports import Transaction
 from cloudlb.domain.record_ports import AlertFilter
 from cloudlb.domain.records import Alert, AlertType
@@ -193,10 +192,7 @@ async def _generate_alert(call: Call, arguments: GenerateAlert) -> Body:
         txn.alerts.send(alert_type, arguments.description, host_id=None, now=now)
         told = f"An alert was generated: {arguments.description}"
         txn.events.add("ALERT.GENERATE", told, now=now, account_id=call.account.id, server_id=own)
-        # A job only because it is one in CloudStack: there is nothing to wait for.
-        job, _ = txn.jobs.start(command=_GENERATE, account_id=call.account.id, server_id=own, host_id=None, now=now)
-        txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, SUCCESS, now)
-        return started(job.uuid)
+        return ended(call, txn, _GENERATE, SUCCESS, now=now)
 
     return await call.store.run(work)
 

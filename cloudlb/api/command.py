@@ -11,7 +11,8 @@ from cloudlb.api.context import ApiContext
 from cloudlb.api.errors import ApiError, ErrorCode, invalid_parameter
 from cloudlb.api.schema import FIRST_RELEASE, as_answer, optional, shown
 from cloudlb.api.sessions import Session
-from cloudlb.domain.ports import Store
+from cloudlb.domain.models import HostId, JobStatus
+from cloudlb.domain.ports import Store, Transaction
 from cloudlb.domain.users import Account, Role
 
 A = TypeVar("A")
@@ -175,6 +176,16 @@ def single(object_name: str, value: object) -> Body:
 def started(job_uuid: str) -> Body:
     """Answer that an asynchronous command is under way."""
     return {"jobid": job_uuid}
+
+
+def ended(
+    call: Call, txn: Transaction, command: str, result: Body, *, host_id: HostId | None = None, now: float
+) -> Body:
+    """Answer with a job that has ended: the command is one in CloudStack, and here there is nothing to wait for."""
+    own = call.context.membership.own.id
+    job, _ = txn.jobs.start(command=command, account_id=call.account.id, server_id=own, host_id=host_id, now=now)
+    txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, result, now)
+    return started(job.uuid)
 
 
 def table_of(commands: Iterable[Command[Any]]) -> Mapping[str, Command[Any]]:

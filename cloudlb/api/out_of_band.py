@@ -6,12 +6,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import frozen
 
-from cloudlb.api.command import Body, Call, Command, single, started
+from cloudlb.api.command import Body, Call, Command, ended, single
 from cloudlb.api.errors import invalid_parameter
 from cloudlb.api.hosts import find_host
 from cloudlb.api.schema import Key, as_answer, optional, required, shown
 from cloudlb.domain.addresses import InvalidAddress, is_ip_address, normalize_address
-from cloudlb.domain.models import Host, JobStatus, OutOfBand
+from cloudlb.domain.models import Host, OutOfBand
 from cloudlb.domain.ports import Transaction
 
 DRIVER = "redfish"
@@ -83,17 +83,8 @@ async def _disable(call: Call, arguments: WhichHost) -> Body:
         host = find_host(txn, arguments.hostid, "hostid")
         txn.hosts.set_out_of_band(host.id, None)
         _note(call, txn, host, "HOST.OOBM.DISABLE", f"The BMC of host {host.facts.name} is forgotten")
-        # A job only because it is one in CloudStack: there is nothing to wait for.
-        job, _ = txn.jobs.start(
-            command=_DISABLE,
-            account_id=call.account.id,
-            server_id=call.context.membership.own.id,
-            host_id=host.id,
-            now=now,
-        )
         result = {OBJECT: as_answer(OutOfBandAnswer(hostid=host.uuid, powerstate="Disabled", enabled=False))}
-        txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, result, now)
-        return started(job.uuid)
+        return ended(call, txn, _DISABLE, result, host_id=host.id, now=now)
 
     return await call.store.run(work)
 
