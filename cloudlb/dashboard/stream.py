@@ -124,11 +124,6 @@ class Stream(Resource):
         self.watch = Watch(store, clock, new_run, self._tell)
         self._care = Periodic(clock, "look after the viewers of the dashboard", self._look_after)
 
-    @property
-    def viewers(self) -> int:
-        """How many follow."""
-        return len(self._viewers)
-
     def render_GET(self, request: Any) -> int:
         """Answer, when it is known who asks."""
         gone: list[object] = []

@@ -160,7 +160,7 @@ class StreamTests(FleetTestCase):
         self.assertTrue(self.stream.watch.running)
         second.leave()
         self.assertFalse(self.stream.watch.running)
-        self.assertEqual((self.stream.viewers, self.clock.getDelayedCalls()), (0, []))
+        self.assertEqual((len(self.stream._viewers), self.clock.getDelayedCalls()), (0, []))
         again = self.follow()
         self.assertEqual([told.position for told in again.told], ["S.1"])
 
@@ -195,7 +195,7 @@ class StreamTests(FleetTestCase):
         self.assertTrue(follower.transport.aborted)
         follower.leave()
         self.assertTrue(other.is_open)
-        self.assertEqual(self.stream.viewers, 1)
+        self.assertEqual(len(self.stream._viewers), 1)
 
     def test_logout(self) -> None:
         """The stream ends with its session."""
@@ -203,7 +203,7 @@ class StreamTests(FleetTestCase):
         self.sessions.end(self.session)
         self.clock.advance(CARE_INTERVAL)
         self.assertFalse(follower.is_open)
-        self.assertEqual(self.stream.viewers, 0)
+        self.assertEqual(len(self.stream._viewers), 0)
 
     def test_disabled(self) -> None:
         """And with what its user may do."""
@@ -231,4 +231,4 @@ class StreamTests(FleetTestCase):
         self.stream.stop()
         self.follow()
         self.assertFalse(self.stream.watch.running)
-        self.assertEqual(self.stream.viewers, 0)
+        self.assertEqual(len(self.stream._viewers), 0)
