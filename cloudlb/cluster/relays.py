@@ -112,6 +112,10 @@ class Peer:
 
     def _relay(self, header: Header, message: bytes) -> None:
         host_id = HostId(header.agent_id)
+        if self.relays.cut_off:
+            why = f"this server may have been called Down: whether host {host_id} is still on it is not known"
+            self._fail(header, AgentUnavailable(why), told_later=False)
+            return
         attache = self.relays.directory.get(host_id)
         if attache is None or not attache.owns_host:
             self._fail(header, AgentUnavailable(f"host {host_id} is not on this server"), told_later=False)
@@ -187,6 +191,14 @@ class Relays:
     def __len__(self) -> int:
         """How many servers have a link to this one."""
         return len(self._peers)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether hosts of this server may be elsewhere, and have got there what was asked for after what is read now.
+
+        A server that stood still reads what was sent to it meanwhile before it learns anything else.
+        """
+        return self._membership.cut_off
 
     def begin(self, link: LinkProtocol, header: Header, command: PeerCommand) -> None:
         """Take over a link whose other end says that it is a server, if it is."""

@@ -197,6 +197,18 @@ class RelayTests(RelaysCase):
         self.assertIn("is not Up yet", self.no_answer()[1].details or "")
         self.assertEqual(self.agent.sent, [])
 
+    def test_stood_still(self) -> None:
+        """What was sent to a server that stood still goes elsewhere: the host may have been taken over."""
+        self.holder.reactor.rightNow += self.server.settings.current.heartbeat_threshold + 1
+        self.say(self.packet())
+        sequence, said = self.no_answer()
+        self.assertEqual((sequence, said.error, said.told_later), (9, "AgentUnavailable", False))
+        self.assertIn("may have been called Down", said.details or "")
+        self.assertEqual(self.agent.sent, [])
+        self.holder.advance(0)
+        self.say(self.packet(10))
+        self.assertEqual(1, len(self.agent.take()))
+
     def test_its_link_is_lost(self) -> None:
         """What was sent may have been carried out, and its agent will tell; what waits was never sent."""
         self.say(self.packet(1, flags=SENT | Flag.IN_SEQUENCE))
