@@ -72,8 +72,6 @@ def _digest(content: bytes) -> str:
 class FilePage(Resource):
     """GET: a file."""
 
-    isLeaf = False
-
     def __init__(self, file: File) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._file = file

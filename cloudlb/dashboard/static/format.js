@@ -10,8 +10,8 @@ export function number(value) {
 }
 
 /** "1 agent", "2,000 agents". */
-export function count(value, one, many = `${one}s`) {
-  return `${number(value)} ${value === 1 ? one : many}`;
+export function count(value, one) {
+  return `${number(value)} ${value === 1 ? one : `${one}s`}`;
 }
 
 /** A share of 100 which is 100 only if nothing is missing. */
