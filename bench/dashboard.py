@@ -138,7 +138,7 @@ async def _run(agents: int, seconds: float) -> None:
         stage = Stage(reactor, Path(folder) / "database")
         try:
             await stage.start(SERVERS, agents)
-            session = stage.service.sessions.begin(await stage.write(_guest))
+            session = stage.service.website.sessions.begin(await stage.write(_guest))
             idle = await _churn(stage, seconds)
             for viewers in (1, 20):
                 figures = await _measure(stage, session, viewers, seconds, idle)

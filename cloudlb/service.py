@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from cloudlb._version import __version__
@@ -45,12 +43,6 @@ from cloudlb.agents.room import Room
 from cloudlb.agents.second_looks import SecondLooks
 from cloudlb.agents.sender import Sender
 from cloudlb.agents.statuses import Statuses
-from cloudlb.api.attempts import Attempts
-from cloudlb.api.context import ApiContext
-from cloudlb.api.host_roll import HostRoll
-from cloudlb.api.passwords import Passwords
-from cloudlb.api.sessions import Sessions
-from cloudlb.api.site import api_site
 from cloudlb.bus.database_bus import DatabaseBus
 from cloudlb.cluster.bereaved import Bereaved
 from cloudlb.cluster.census import Census
@@ -71,50 +63,27 @@ from cloudlb.cluster.relays import Relays
 from cloudlb.cluster.self_reports import SelfReports
 from cloudlb.cluster.server_orders import ServerOrders
 from cloudlb.config import ServerConfig
-from cloudlb.dashboard.pages import dashboard_pages
-from cloudlb.dashboard.stream import Stream
-from cloudlb.dashboard.visitors import LoggedIn
 from cloudlb.domain.ports import StoreUnavailable
-from cloudlb.domain.server_state import ServerState
 from cloudlb.gauges import Gauges
+from cloudlb.listening import Ports, TlsChannels
 from cloudlb.metrics.database import DatabaseTimes
 from cloudlb.metrics.meters import Meters
-from cloudlb.metrics.pages import HealthPage, MetricsPage, ReadyPage
 from cloudlb.metrics.reactor_lag import ReactorLag
 from cloudlb.net.half_open import HalfOpen
-from cloudlb.net.https_server import HttpsContext
 from cloudlb.net.in_time import in_time
-from cloudlb.net.tls import Identity, server_context
+from cloudlb.net.tls import Identity
+from cloudlb.probes import Probes
 from cloudlb.resource.threads import ResourceThreads, Threads
 from cloudlb.storage.database import Database
 from cloudlb.storage.migrate import SchemaMismatch
+from cloudlb.website import Website
 from cloudlb.wire.link import Channel
-from cloudlb.wire.tls_channel import TlsChannel
-
-BACKLOG = 4096
-"""Connections that the kernel holds until they are accepted: a dead server's agents come all at once."""
-
 
 STOP_TIMEOUT = 10.0
 """Seconds for each step of a stop that needs the database."""
 
 OBSTACLES = (StoreUnavailable, SchemaMismatch, NameTaken, CannotListenError)
 """What may be in the way of a start: their messages tell an operator all that there is to know."""
-
-
-class TlsChannels:
-    """Makes the channels of accepted connections, with the strictness in force at that moment."""
-
-    def __init__(self, identity: Identity, settings: LiveSettings) -> None:
-        self._settings = settings
-        # Both now, so that a bad file shows at the start and not when somebody changes the setting.
-        self._contexts: dict[bool, ssl.SSLContext] = {
-            strict: server_context(identity, strict=strict) for strict in (True, False)
-        }
-
-    def __call__(self) -> TlsChannel:
-        """One channel."""
-        return TlsChannel(self._contexts[self._settings.current.auth_strictness], server_side=True)
 
 
 class Server(Service):
@@ -165,14 +134,7 @@ class Server(Service):
         )
         self.investigators = Investigators(database, self.settings, reactor, rng, built_in(self._means))
         self.disconnection = Disconnection(
-            database,
-            self.settings,
-            self.directory,
-            self.statuses,
-            self.hooks,
-            self.investigators,
-            reactor,
-            self.meters,
+            database, self.settings, self.directory, self.statuses, self.hooks, self.investigators, reactor, self.meters
         )
         self.second_looks = SecondLooks(database, self.settings, self.disconnection, self.investigators, reactor)
         self.overdue = Overdue(database, self.settings, self.statuses, self.second_looks, reactor)
@@ -299,57 +261,27 @@ class Server(Service):
                 self.census,
             )
         )
-        self.sessions = Sessions(reactor)
-        self.passwords = Passwords(
-            Attempts(reactor), threads("passwords") if threads else ResourceThreads(reactor, "passwords", size=1)
+        self.probes = Probes(config.name, self.membership, self.directory, self.reactor_lag)
+        self.website = Website(
+            reactor,
+            database,
+            self.meters,
+            self.probes,
+            threads("passwords") if threads else ResourceThreads(reactor, "passwords", size=1),
+            new_uuid,
+            settings=self.settings,
+            operations=self.operations,
+            registration=self.registration,
+            resource_states=self.resource_states,
+            command_jobs=self.command_jobs,
+            server_orders=self.server_orders,
+            rebalancer=self.rebalancer,
+            membership=self.membership,
         )
-        self.stream = Stream(database, reactor, lambda: str(new_uuid()), LoggedIn(self.sessions, database))
-        self.site = api_site(
-            ApiContext(
-                store=database,
-                settings=self.settings,
-                operations=self.operations,
-                registration=self.registration,
-                resource_states=self.resource_states,
-                command_jobs=self.command_jobs,
-                server_orders=self.server_orders,
-                rebalancer=self.rebalancer,
-                membership=self.membership,
-                clock=reactor,
-                host_roll=HostRoll(database),
-                sessions=self.sessions,
-                passwords=self.passwords,
-            ),
-            {
-                **dashboard_pages(),
-                "stream": self.stream,
-                "metrics": MetricsPage(self.meters.registry, lambda: self.settings.current.metrics_readers),
-                "healthz": HealthPage(self._health),
-                "readyz": ReadyPage(self._obstacle),
-            },
-        )
-        self._https = _https(config) if config.api_tls else None
         self._reactor = reactor
         self._failed = failed
-        self._ports: list[IListeningPort] = []
+        self._ports = Ports(reactor, config)
         self._starting: Deferred[None] | None = None
-        self._started = self._stopping = False
-
-    def _health(self) -> str:
-        lag = self.reactor_lag.last
-        return f"{self.config.name} works: the reactor was {lag:.3f} s late, and {len(self.directory)} hosts are here"
-
-    def _obstacle(self) -> str | None:
-        """Why this server does not do its work; None: it does."""
-        if self._stopping:
-            return "the server is stopping"
-        if not self._started:
-            return "the server is starting"
-        if self.membership.database_away:
-            return f"the database is away: no heartbeat for {self.membership.heartbeat_age:.1f} s"
-        if self.membership.state is not ServerState.UP:
-            return f"the server is {self.membership.state.value}"
-        return None
 
     def startService(self) -> None:
         """Begin to start; where that fails, the log says why."""
@@ -388,14 +320,13 @@ class Server(Service):
             self.census.start()
             self.self_reports.start()
             self.reactor_lag.start()
-            self._listen(self.config.port, self.listener, self.config.bind_address)
-            self._listen(self.config.api_port, self.site, self.config.api_address, self._https)
+            self._ports.open(self.listener, self.website.factory)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not run
             tell = self.log.critical if isinstance(error, OBSTACLES) else self.log.failure
             tell("The server cannot start: {error}", error=error)
             self._failed()
             return
-        self._started = True
+        self.probes.started = True
         self.log.info(
             "Management server {name} (msid {id}, version {version}) listens for agents on {address} port {port}, "
             "and for the API on {api_address} port {api_port}",
@@ -408,13 +339,6 @@ class Server(Service):
             api_port=self.config.api_port,
         )
 
-    def _listen(self, port: int, factory: Any, interface: str, https: HttpsContext | None = None) -> None:
-        if https is None:
-            listening = self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=interface)
-        else:
-            listening = self._reactor.listenSSL(port, factory, https, backlog=BACKLOG, interface=interface)
-        self._ports.append(listening)
-
     def hurry(self) -> None:
         """Do not wait any longer for agents to move, if the service is stopping."""
         self.draining.hurry()
@@ -422,7 +346,7 @@ class Server(Service):
     def stopService(self) -> Deferred[None]:
         """Have the agents moved away, let go of those that are left, write what is left and leave the cluster."""
         super().stopService()  # type: ignore[no-untyped-call]  # as above
-        self._stopping = True
+        self.probes.stopping = True
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -433,10 +357,8 @@ class Server(Service):
         self.census.stop()
         self.self_reports.stop()
         self.reactor_lag.stop()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
-        self.stream.stop()
-        self.passwords.stop()
+        await self._ports.close()
+        self.website.stop()
         self.settings.stop()
         self.lists.stop()
         self.rebalancer.stop()
@@ -471,9 +393,3 @@ class Server(Service):
             await in_time(step, STOP_TIMEOUT, self._reactor)
         except StoreUnavailable as error:
             self.log.error("Stopping, but failed to {what}: {error}", what=what, error=error)  # noqa: TRY400 - the reason is enough
-
-
-def _https(config: ServerConfig) -> HttpsContext:
-    if config.api_certificate is None or config.api_private_key is None:
-        return HttpsContext(config.certificate, config.private_key)
-    return HttpsContext(config.api_certificate, config.api_private_key)

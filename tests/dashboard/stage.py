@@ -66,7 +66,7 @@ class Stage:
             trust=PlainTrust(),
         )
         self.database = database
-        self.stream = self.service.stream
+        self.stream = self.service.website.stream
         self.servers: dict[str, ServerId] = {}
         self.hosts: dict[str, HostId] = {}
         self._beats = LoopingCall(self._beat)
@@ -112,7 +112,7 @@ class Stage:
         txn.accounts.add(username="guest", role=Role.READ_ONLY, password=password, now=now)
 
     def _listen(self) -> None:
-        self._site = WrappingFactory(self.service.site)
+        self._site = WrappingFactory(self.service.website.factory)
         self._port = self.reactor.listenTCP(0, self._site, interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self._port.getHost().port}/"
 
@@ -141,7 +141,7 @@ class Stage:
 
     def sessions(self) -> MutableMapping[str, Session]:
         """Who is logged in."""
-        return self.service.sessions._sessions
+        return self.service.website.sessions._sessions
 
     def fall_silent(self, server: str) -> None:
         """A server that is not this one does not write any more."""

@@ -44,7 +44,7 @@ class ServerTestCase(SynchronousTestCase):
     def get(self, page: str, peer: str = "127.0.0.1") -> Response:
         """Read a page of the server's site."""
         transport = StringTransport(peerAddress=IPv4Address("TCP", peer, 50000))
-        channel = self.server.site.buildProtocol(transport.getPeer())
+        channel = self.server.website.factory.buildProtocol(transport.getPeer())
         assert channel is not None
         channel.makeConnection(transport)
         channel.dataReceived(f"GET /{page} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
