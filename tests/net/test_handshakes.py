@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cloudlb.net.half_open import HalfOpen
 from cloudlb.net.handshakes import BUDGET, MAX_ADDRESSES, MAX_BUDGET, Handshakes, Place
 from cloudlb.net.link_protocol import LinkProtocol
-from tests.net.test_link_protocol import CLIENT, REQUIRED, End, LinkTestCase, sending
+from tests.net.link_ends import CLIENT, REQUIRED, End, LinkTestCase, sending
 
 WHOLE_TURN = 1.01 * BUDGET
 
