@@ -6,14 +6,14 @@ is asked, and nothing is queried. Commands for any other host go to the router, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from math import ceil
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
-from attrs import define, evolve
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -21,27 +21,18 @@ from twisted.python.failure import Failure
 
 from cloudlb.agents.attache import Attache
 from cloudlb.agents.directory import Directory
-from cloudlb.agents.errors import (
-    AgentBusy,
-    AgentTimedOut,
-    AgentUnavailable,
-    BadAnswer,
-    CommandCancelled,
-    CommandError,
-    LinkLost,
-    NotSent,
-)
+from cloudlb.agents.errors import AgentTimedOut, AgentUnavailable, CommandCancelled, CommandError, NotSent
 from cloudlb.agents.hooks import Hooks
 from cloudlb.agents.journalled import is_journalled
 from cloudlb.agents.late_answers import LateAnswers, has_failed
 from cloudlb.agents.live_settings import LiveSettings
+from cloudlb.agents.request_ends import Record, RequestEnds
 from cloudlb.agents.requests import Answers
 from cloudlb.agents.sequences import Sequences
 from cloudlb.domain.host_status import HostStatus
 from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.permissions import refusal
 from cloudlb.metrics.meters import Meters
-from cloudlb.net.sparse_log import SparseLog
 from cloudlb.wire import (
     COMMAND_ID,
     LOGGING_CONTEXT,
@@ -62,13 +53,6 @@ Receive = Callable[[int, Outcome], object]
 
 MAX_TIMEOUT = 7 * 86400
 """Seconds that any command may take, whoever says so: a waiter that waits for ever is a leak."""
-_RESULTS: Mapping[type[CommandError], str] = {
-    AgentBusy: "busy",
-    LinkLost: "lost",
-    AgentTimedOut: "timed_out",
-    CommandCancelled: "cancelled",
-    BadAnswer: "bad_answer",
-}
 
 
 class Router(Protocol):
@@ -101,21 +85,6 @@ class Router(Protocol):
         ...
 
 
-@define
-class _Record:
-    """What is kept of a request for the log, since its commands may be large and the wait long."""
-
-    began: float
-    host: str
-    commands: int
-    """How many."""
-    sent: str = ""
-    """Their names; empty: they were not sent."""
-    logid: str = ""
-    changes: bool = False
-    """Whether any of them changes something."""
-
-
 class Sender:
     """Sends commands to hosts, on whichever server their agents are."""
 
@@ -130,7 +99,6 @@ class Sender:
         meters: Meters,
         new_uuid: Callable[[], UUID] = uuid4,
     ) -> None:
-        self._meters = meters
         self._directory = directory
         self._settings = settings
         self._hooks = hooks
@@ -140,7 +108,7 @@ class Sender:
         self._clock = clock
         self._late = LateAnswers(clock)
         self._sequences = Sequences()
-        self._queries = SparseLog(clock, self.log)
+        self._ends = RequestEnds(clock, self.log, meters)
         self.router: Router | None = None
         """Takes what is for hosts that are not here; None: it fails at once."""
 
@@ -169,15 +137,15 @@ class Sender:
         """
         if not commands:
             return succeed([])
-        record = _Record(self._clock.seconds(), f"host {host_id}", len(commands))
+        record = self._ends.begin(f"host {host_id}", len(commands))
         sent = self._send(host_id, commands, record, timeout, stop_on_error=stop_on_error, in_sequence=in_sequence)
-        return sent.addBoth(self._ended, record)
+        return sent.addBoth(self._ends.ended, record)
 
     def _send(
         self,
         host_id: HostId,
         commands: Commands,
-        record: _Record,
+        record: Record,
         timeout: float | None,
         *,
         stop_on_error: bool,
@@ -333,32 +301,6 @@ class Sender:
             return Opaque(command.wire_name, {**command.fields, "wait": wait, "contextMap": context})
         return evolve(command, wait=wait, context_map=context)
 
-    def _ended(self, outcome: Answers | Failure, record: _Record) -> Answers | Failure:
-        """Count a request, and say in the log how it ended if that is anybody's concern."""
-        if isinstance(outcome, Failure):
-            result = _result(outcome.value)
-            self._meters.commands.labels(result).inc(record.commands)
-        else:
-            failed = sum(map(has_failed, outcome))
-            result = "failed" if failed else "answered"
-            if failed:
-                self._meters.commands.labels("failed").inc(failed)
-            self._meters.commands.labels("answered").inc(record.commands - failed)
-        seconds = self._clock.seconds() - record.began
-        self._meters.command_times.observe(seconds)
-        if record.sent and (record.changes or result != "answered"):
-            # Queries may fail by the thousand, as where a host is busy.
-            log = self.log.info if record.changes else self._queries.info
-            log(
-                "{commands} for {host}: {result} after {seconds:.3f} s (logid:{logid})",
-                commands=record.sent,
-                host=record.host,
-                result=result,
-                seconds=seconds,
-                logid=record.logid,
-            )
-        return outcome
-
     def _answered(self, host_id: HostId, answers: Answers) -> Answers:
         self._hooks.tell(lambda hook: hook.answers_seen(host_id, answers))
         return answers
@@ -400,14 +342,6 @@ def refused(host: Host, commands: Commands) -> str | None:
         if why := refusal(wire_name(command), host.resource_state, _bypasses(command)):
             return f"host {host.facts.name}: {why}"
     return None
-
-
-def _result(error: BaseException | None) -> str:
-    """What a request that has no answer is counted under."""
-    for kind, result in _RESULTS.items():
-        if isinstance(error, kind):
-            return result
-    return "unavailable"
 
 
 def _caught(failure: Failure) -> CommandError:

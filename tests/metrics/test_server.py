@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cloudlb.agents.departures import MoveEnd, MoveReason
 from cloudlb.agents.errors import AgentBusy, AgentTimedOut, AgentUnavailable, BadAnswer, CommandCancelled, LinkLost
-from cloudlb.agents.sender import _result
+from cloudlb.agents.request_ends import result_name
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.server_state import ServerEvent
@@ -202,7 +202,7 @@ class AgentTests(ServerTestCase):
             for end in MoveEnd:
                 self.server.meters.moves.labels(reason.value, end.value).inc()
         for error in (AgentBusy, AgentTimedOut, AgentUnavailable, BadAnswer, CommandCancelled, LinkLost):
-            self.server.meters.commands.labels(_result(error("test"))).inc()
+            self.server.meters.commands.labels(result_name(error("test"))).inc()
         self.assertEqual(before, kinds())
 
     def test_labels_are_few(self) -> None:
