@@ -84,17 +84,16 @@ class Orphans:
         """End the jobs of servers that are down, and those that are past their deadline."""
         now, own, steady = self._clock.seconds(), self._membership.own, self._membership.steady
 
-        def find(txn: Transaction) -> tuple[dict[ServerId, Server], float, Sequence[Job], Sequence[Job]]:
-            servers, threshold = txn.servers.all(), txn.settings.load().heartbeat_threshold
-            down = {s.id: s for s in servers if steady and not s.alive and s.id != own.id}
+        def find(txn: Transaction) -> tuple[dict[ServerId, Server], Sequence[Job], Sequence[Job]]:
+            down = {s.id: s for s in txn.servers.all() if steady and not s.alive and s.id != own.id}
             running = txn.jobs.running(down, _AT_ONCE * len(down)) if down else []
-            return down, threshold, running, txn.jobs.overdue(now, _AT_ONCE)
+            return down, running, txn.jobs.overdue(now, _AT_ONCE)
 
-        down, threshold, running, overdue = await self._store.read(find)
+        down, running, overdue = await self._store.read(find)
         late = unknown("its server did not end it in time")
         ends = {job.uuid: late for job in overdue if not self._jobs.holds(job.uuid)}
         now = self._clock.seconds()
-        orphans = self._ends([_of_other(job, down[job.server_id], threshold, now) for job in running])
+        orphans = self._ends([_of_other(job, down[job.server_id], now) for job in running])
         await self._end(ends | orphans, {job.uuid: job.server_id for job in running if job.uuid in orphans})
 
     async def look_at_own(self) -> None:
@@ -134,11 +133,11 @@ class Orphans:
         self.log.info("ended {count} jobs of servers that are gone", count=await self._store.run(work))
 
 
-def _of_other(job: Job, server: Server, threshold: float, now: float) -> _Orphan:
+def _of_other(job: Job, server: Server, now: float) -> _Orphan:
     # By this server's clock, which what it hears from agents is stamped with.
     heartbeat = now - server.age
     # One that lives after all sends nothing from when others may have taken it for dead.
-    died = heartbeat + (threshold if server.stopped is None else server.stopped - server.heartbeat)
+    died = heartbeat + (server.threshold if server.stopped is None else server.stopped - server.heartbeat)
     return _Orphan(job, died, f"server {server.name} died")
 
 

@@ -185,8 +185,10 @@ class Server:
     """What stands in the row: never Down."""
     age: float = 0.0
     """Seconds since the heartbeat."""
+    threshold: float = 7.5
+    """Seconds for which it counts: ``cluster.heartbeat.threshold``, or what it was then if that is more."""
     alive: bool = True
-    """The heartbeat is not older than ``cluster.heartbeat.threshold``, and no clean stop came after it."""
+    """The heartbeat is not older than the threshold, and no clean stop came after it."""
     peers: Mapping[ServerId, PeerView] = field(factory=dict)
     """Its own account of the others."""
 

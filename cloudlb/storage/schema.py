@@ -157,6 +157,8 @@ management_server = Table(
     Column("peers", JSON, nullable=False, server_default="{}"),
     # What the server tells of its machine and process, now and then.
     Column("report", JSON, nullable=False, server_default="{}"),
+    # Seconds for which the heartbeat counts, by the settings of its moment.
+    Column("threshold", Float),
 )
 
 drain = Table(

@@ -17,6 +17,7 @@ from cloudlb.domain.settings_in_force import Settings
 from cloudlb.storage.schema import configuration, management_server
 
 _COLUMNS = tuple(column for column in management_server.c if column.name != "report")
+_AS_READ = tuple(column.name for column in _COLUMNS if column.name not in ("state", "peers", "threshold"))
 _ALL = select(*_COLUMNS).order_by(management_server.c.name)
 _NAMED = select(*_COLUMNS).where(management_server.c.name == bindparam("of_name"))
 _STATE = select(management_server.c.state).where(management_server.c.id == bindparam("of_id"))
@@ -47,7 +48,14 @@ class ServerTable:
     def register(self, *, name: str, address: str, port: int, version: str, candidate_id: ServerId) -> Server:
         """Find or make the row of a server that starts."""
         now, threshold = self._clock(), self._threshold()
-        values = {"address": address, "port": port, "version": version, "started": now, "heartbeat": now}
+        values = {
+            "address": address,
+            "port": port,
+            "version": version,
+            "started": now,
+            "heartbeat": now,
+            "threshold": threshold,
+        }
         run_id = int(now * 1000)
         known = self._connection.execute(_NAMED, {"of_name": name}).mappings().first()
         if known is not None:
@@ -73,7 +81,8 @@ class ServerTable:
 
     def heartbeat(self, server_id: ServerId) -> bool:
         """Stamp the row."""
-        return self._connection.execute(_WRITE, {"of_id": server_id, "heartbeat": self._clock()}).rowcount == 1
+        values = {"of_id": server_id, "heartbeat": self._clock(), "threshold": self._threshold()}
+        return self._connection.execute(_WRITE, values).rowcount == 1
 
     def stop(self, server_id: ServerId) -> None:
         """Record a clean stop."""
@@ -121,12 +130,15 @@ class ServerTable:
     def _server(row: Mapping[Any, Any], now: float, threshold: float) -> Server:
         age = max(0.0, now - row["heartbeat"])
         stopped = row["stopped"] is not None and row["stopped"] >= row["heartbeat"]
-        values = {column.name: row[column.name] for column in _COLUMNS if column.name not in ("state", "peers")}
+        # Until its next heartbeat a server goes by what it knows. An older program leaves there what it has found.
+        threshold = max(threshold, row["threshold"] or 0.0)
+        values = {name: row[name] for name in _AS_READ}
         peers: Mapping[str, Sequence[Any]] = row["peers"] or {}
         return Server(
             **values,
             recorded=ServerState(row["state"]),
             age=age,
+            threshold=threshold,
             alive=not stopped and age <= threshold,
             peers={
                 ServerId(int(peer)): PeerView(state=ServerState(state), run_id=run_id, since=since)

@@ -109,12 +109,27 @@ class ServerRowsContract(StoreContract):
         for threshold, interval, alive, dead in (("7500", "1500", 7.5, 7.6), ("2000", "1500", 4.5, 4.6)):
             for name, value in ((HEARTBEAT_THRESHOLD, threshold), (HEARTBEAT_INTERVAL, interval)):
                 self.write(partial(_set, name, value))
+            self.time = 10.0
+            self.write(lambda txn: txn.servers.heartbeat(SERVER))
             self.time = 10.0 + alive
             self.assertIs(self.server().state, ServerState.PREPARING_FOR_MAINTENANCE)
             self.time = 10.0 + dead
             self.assertIs(self.server().state, ServerState.DOWN)
         self.write(lambda txn: txn.servers.heartbeat(SERVER))
         self.assertIs(self.server().state, ServerState.PREPARING_FOR_MAINTENANCE)
+
+    def test_a_shorter_threshold(self) -> None:
+        """Counts from a server's next heartbeat on; a longer one at once.."""
+        self.write(partial(_set, HEARTBEAT_INTERVAL, "60000"))
+        self.register("one", SERVER)
+        self.write(partial(_set, HEARTBEAT_INTERVAL, "1500"))
+        self.time = 10.0 + 180.0
+        self.assertEqual((self.server().state, self.server().threshold), (ServerState.UP, 180.0))
+        self.write(lambda txn: txn.servers.heartbeat(SERVER))
+        self.time += 7.6
+        self.assertEqual((self.server().state, self.server().threshold), (ServerState.DOWN, 7.5))
+        self.write(partial(_set, HEARTBEAT_THRESHOLD, "8000"))
+        self.assertEqual((self.server().state, self.server().threshold), (ServerState.UP, 8.0))
 
     def test_steps(self) -> None:
         """Those of the table are taken, others change nothing; a start ends all but maintenance."""

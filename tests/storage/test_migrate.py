@@ -123,7 +123,7 @@ class Upgrades(SynchronousTestCase):
     def test_no_schema(self) -> None:
         """A server does not start on a database that was never migrated, and says how to."""
         self.execute("CREATE TABLE other (id INTEGER)")
-        with self.assertRaisesRegex(SchemaMismatch, "revision none, this program needs 0008: run `cloudlb init`"):
+        with self.assertRaisesRegex(SchemaMismatch, "revision none, this program needs 0009: run `cloudlb init`"):
             now(_database(self.url).start())
 
     def test_newer_schema(self) -> None:
@@ -131,7 +131,7 @@ class Upgrades(SynchronousTestCase):
         upgrade(self.url)
         self.execute("UPDATE alembic_version SET version_num = '9999'")
         for start in (lambda: now(_database(self.url).start()), lambda: upgrade(self.url)):
-            with self.assertRaisesRegex(SchemaMismatch, "revision 9999, this program needs 0008.*newer cloudlb"):
+            with self.assertRaisesRegex(SchemaMismatch, "revision 9999, this program needs 0009.*newer cloudlb"):
                 start()
         self.assertEqual(self.execute("SELECT version_num FROM alembic_version"), [("9999",)])
 
