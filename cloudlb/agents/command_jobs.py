@@ -156,16 +156,16 @@ class CommandJobs:
 
     async def _record(self, orders: list[Order]) -> Sequence[Job | Exception]:
         now, own = self._clock.seconds(), self.server_id
-        deadlines = [now + self._sender.seconds([order.command], order.timeout) + MARGIN for order in orders]
+        times = [self._sender.seconds([order.command], order.timeout) + MARGIN for order in orders]
 
         def work(txn: Transaction) -> list[Job | Exception]:
-            alive, load, routes = alive_servers(txn), Load(), Routes(list)
+            began, alive, load, routes = txn.time(), alive_servers(txn), Load(), Routes(list)
             for server_id, account_id, number in txn.jobs.under_way():
                 load.add(server_id, account_id, number)
             recorded: list[Job | Exception] = []
-            for order, deadline in zip(orders, deadlines, strict=True):
+            for order, seconds in zip(orders, times, strict=True):
                 try:
-                    recorded.append(start(txn, order, own, alive, load, routes, now=now, deadline=deadline))
+                    recorded.append(start(txn, order, own, alive, load, routes, now=now, deadline=began + seconds))
                 except (NotFound, AmbiguousName, KeyTaken, TooManyJobs) as error:
                     recorded.append(error)
             publish(txn, routes, now)
@@ -219,22 +219,26 @@ class CommandJobs:
             self._held.difference_update(left)
 
     async def _take_some(self, uuids: Sequence[str], moves: int) -> None:
-        jobs = await self._read(uuids)
+        jobs, now = await self._read(uuids)
         for uuid, job in zip(uuids, jobs, strict=True):
             if job is None or job.status is not JobStatus.RUNNING or job.server_id != self.server_id:
                 self._held.discard(uuid)
             elif self._is_here(job.host_id):
-                self._spawn(self._finish(uuid, self._sent(job)))
+                self._spawn(self._finish(uuid, self._sent(job, now)))
             else:
                 self._spawn(self._follow_up(_Stray(uuid, job.host_id, moves)))
 
-    async def _read(self, uuids: Sequence[str]) -> Sequence[Job | None]:
-        """The rows of jobs, as they still are unless this server changes them itself."""
+    async def _read(self, uuids: Sequence[str]) -> tuple[Sequence[Job | None], float]:
+        """The rows of jobs, as they still are unless this server changes them itself, and the database's time."""
+
+        def work(txn: Transaction) -> tuple[Sequence[Job | None], float]:
+            return [txn.jobs.get(uuid) for uuid in uuids], txn.time()
+
         while True:
             asked = self._clock.seconds()
-            jobs = await self._insist(lambda: self._store.read(lambda txn: [txn.jobs.get(uuid) for uuid in uuids]))
+            found = await self._insist(lambda: self._store.read(work))
             if self._standing.undoubted_since(asked):
-                return jobs
+                return found
             await self._sleep()
 
     async def _follow_up(self, stray: _Stray) -> None:
@@ -262,10 +266,15 @@ class CommandJobs:
         attache = self._directory.get(host_id) if host_id is not None else None
         return attache is not None and attache.owns_host and attache.host.status is HostStatus.UP
 
-    def _sent(self, job: Job) -> Deferred[Outcome]:
-        """Send a job's command; fires with the end of the job, and holds nothing of the command."""
+    def _sent(self, job: Job, now: float) -> Deferred[Outcome]:
+        """Send a job's command; fires with the end of the job, and holds nothing of the command.
+
+        Args:
+            job: as it was read.
+            now: when, by the clock of the database.
+        """
         assert job.host_id is not None and job.deadline is not None, f"{job.uuid} is no job of a command"
-        remaining = job.deadline - MARGIN - self._clock.seconds()
+        remaining = job.deadline - MARGIN - now
         if remaining <= 0:
             return succeed(not_carried_out("its time was over before the server of the host had it"))
         try:

@@ -193,7 +193,8 @@ class Maintenance(Hook):
             jobs = [job for job in txn.jobs.running_on(host.id) if job.command == PREPARE]
             for job in jobs:
                 txn.jobs.assign(job.uuid, job.server_id, self.server_id)
-            return max((job.deadline - MARGIN for job in jobs if job.deadline is not None), default=limit)
+            ahead = txn.time() - now
+            return max((job.deadline - MARGIN - ahead for job in jobs if job.deadline is not None), default=limit)
 
         return await self._insist(work)
 

@@ -56,7 +56,7 @@ class Operations:
                 server_id=host.server_id if up and host.server_id is not None else self.server_id,
                 host_id=host_id,
                 now=now,
-                deadline=now + RECONNECT_DEADLINE,
+                deadline=txn.time() + RECONNECT_DEADLINE,
             )
             txn.events.add(
                 "HOST.RECONNECT",

@@ -102,7 +102,7 @@ class ResourceStates:
                 server_id=holder or self.server_id,
                 host_id=host_id,
                 now=now,
-                deadline=now + wait + MARGIN,
+                deadline=txn.time() + wait + MARGIN,
             )
             if holder is None and host.resource_state is not ResourceState.DEGRADED:
                 fail(txn, job.uuid, _UNAVAILABLE, f"{_name(host)} is {host.status.value} and has no agent to ask", now)

@@ -82,12 +82,12 @@ class Orphans:
 
     async def look(self) -> None:
         """End the jobs of servers that are down, and those that are past their deadline."""
-        now, own, steady = self._clock.seconds(), self._membership.own, self._membership.steady
+        own, steady = self._membership.own, self._membership.steady
 
         def find(txn: Transaction) -> tuple[dict[ServerId, Server], Sequence[Job], Sequence[Job]]:
             down = {s.id: s for s in txn.servers.all() if steady and not s.alive and s.id != own.id}
             running = txn.jobs.running(down, _AT_ONCE * len(down)) if down else []
-            return down, running, txn.jobs.overdue(now, _AT_ONCE)
+            return down, running, txn.jobs.overdue(txn.time(), _AT_ONCE)
 
         down, running, overdue = await self._store.read(find)
         late = unknown("its server did not end it in time")

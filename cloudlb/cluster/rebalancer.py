@@ -246,7 +246,7 @@ class Rebalancer:
                 server_id=own,
                 host_id=None,
                 now=now,
-                deadline=progress.until + MARGIN,
+                deadline=txn.time() + progress.until - now + MARGIN,
             )
             if proposal.vain:
                 txn.jobs.finish(job.uuid, JobStatus.SUCCEEDED, 0, _result(proposal.planned, Tally()), now)

@@ -227,7 +227,7 @@ class Job:
     key: str | None = None
     """The caller's own name for it: started again with the same one, it is the same job."""
     deadline: float | None = None
-    """When whoever runs it must have ended it."""
+    """When whoever runs it must have ended it, by the clock of the database."""
     arguments: Mapping[str, Any] = field(factory=dict, repr=False)
     """What is to be done, for a server that takes it over; may hold secrets."""
 

@@ -209,7 +209,7 @@ class JobRows(Protocol):
         deadline: float | None = None,
         arguments: Mapping[str, Any] = MappingProxyType({}),
     ) -> tuple[Job, bool]:
-        """Record a job that runs, and say whether it is new.
+        """Record a job that runs, and say whether it is new. Its deadline is by the clock of the database.
 
         With the key of one of the account's jobs that one is given back, whatever became of it.
 
@@ -286,6 +286,10 @@ class BusRows(Protocol):
 
 class Transaction(Protocol):
     """Everything a use case can do in one go."""
+
+    def time(self) -> float:
+        """The time by the clock of the database, which is the same for every server."""
+        ...
 
     @property
     def hosts(self) -> HostRows: ...

@@ -25,6 +25,7 @@ class SqlTransaction:
     """Implements the port ``Transaction``; of no use once its connection is given back."""
 
     def __init__(self, connection: Connection, new_uuid: Callable[[], UUID], clock: Callable[[], float]) -> None:
+        self.time = clock
         self.topology = TopologyTable(connection, new_uuid)
         self.events = EventTable(connection, new_uuid)
         self.alerts = AlertTable(connection, new_uuid)

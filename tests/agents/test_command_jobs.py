@@ -122,6 +122,22 @@ class SendTests(JobCase):
         self.advance(4)
         self.assert_failed(job, "timed out", 530)
 
+    def test_clocks(self) -> None:
+        """How long a job may take is told by the clock of the database, whatever a server's own says."""
+        for server in (self.asked, self.holder):
+            ahead = patch.object(server.database, "_clock", lambda server=server: server.reactor.seconds() + 5000)
+            ahead.start()
+            self.addCleanup(ahead.stop)
+        # Until both have written a heartbeat by it.
+        self.advance(10)
+        self.sent()
+        job = self.start(self.order(timeout=60))
+        self.assertEqual(self.asked.reactor.seconds() + 5000 + 60 + MARGIN, job.deadline)
+        self.advance(10)
+        self.assertEqual(JobStatus.RUNNING, self.job(job).status)
+        ((_, command),) = self.sent()
+        self.assertEqual(60, command.wait)
+
     def test_batches(self) -> None:
         """Many calls at once are few transactions; each has its own end, and one that is refused harms no other."""
         runs = 0
