@@ -294,6 +294,8 @@ class Server(Service):
             self.investigators.load(self._means)
             await self.database.start()
             await refuse_namesake(self.database, self._reactor, self.config.name)
+            # From the moment in which it is there again others may send it jobs of the hosts that it had.
+            await self.bus.mark()
             await self.membership.join()
             own = self.membership.own.id
             self.claims.server_id = self.directory.server_id = self.operations.server_id = own

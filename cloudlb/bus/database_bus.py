@@ -38,7 +38,7 @@ class DatabaseBus:
     log = Logger()
 
     def __init__(self, store: Store, clock: IReactorTime, *, told: bool = False) -> None:
-        """Prepare; nothing is read before :meth:`start`.
+        """Prepare; nothing is delivered before :meth:`start`.
 
         Args:
             told: whether :meth:`wake` is called for the messages of other servers too.
@@ -49,7 +49,8 @@ class DatabaseBus:
         self._subscribers: defaultdict[str, list[Callable[[Mapping[str, Any]], object]]] = defaultdict(list)
         self._polls = Periodic(clock, "read the bus", lambda: Deferred.fromCoroutine(self._poll()))
         self._prunes = Periodic(clock, "prune the bus", lambda: Deferred.fromCoroutine(self._prune()))
-        self._last = 0
+        self._last: int | None = None
+        """The newest message that was delivered, or was there before any was to be; None: nobody has looked yet."""
         self._running = False
         self._polling = False
         self._woken: IDelayedCall | None = None
@@ -67,17 +68,28 @@ class DatabaseBus:
         """Have ``receive`` called with each payload of a topic; what it raises is logged and stops nobody else."""
         self._subscribers[topic].append(receive)
 
+    async def mark(self) -> None:
+        """Have :meth:`start` deliver what is committed from now on.
+
+        Raises:
+            StoreUnavailable: nobody knows what has been committed so far.
+        """
+        self._last = await self._store.read(lambda txn: txn.bus.last_sequence())
+
     async def start(self) -> None:
-        """Deliver what is committed from now on.
+        """Deliver what has been committed since :meth:`mark`, or is from now on.
 
         Raises:
             StoreUnavailable: nobody knows what has been committed so far.
         """
         self._read_until = self._clock.seconds()
-        self._last = await self._store.read(lambda txn: txn.bus.last_sequence())
+        if self._last is None:
+            await self.mark()
         self._running = True
         self._polls.start(TOLD_POLL_INTERVAL if self._told else POLL_INTERVAL)
         self._prunes.start(PRUNE_INTERVAL)
+        # Nobody tells of what is there already.
+        self.wake()
 
     def stop(self) -> None:
         """Deliver nothing more."""
@@ -115,6 +127,7 @@ class DatabaseBus:
 
     async def _read(self) -> None:
         last, began = self._last, self._clock.seconds()
+        assert last is not None, "the bus has not been started"
         messages = await self._store.read(lambda txn: txn.bus.after(last, _AT_ONCE))
         if self._outage:
             self.log.info("the bus can be read again")

@@ -11,13 +11,15 @@ from twisted.internet.defer import Deferred
 from cloudlb.agents import command_jobs, command_orders
 from cloudlb.agents.command_jobs import MARGIN
 from cloudlb.agents.command_orders import ServerBusy, TooManyJobs
-from cloudlb.domain.models import JobStatus
+from cloudlb.cluster.membership import Membership
+from cloudlb.domain.models import Job, JobStatus
 from cloudlb.domain.ports import AmbiguousName, KeyTaken, NotFound, StoreUnavailable
 from cloudlb.domain.record_ports import EventFilter
 from cloudlb.domain.records import Event
 from cloudlb.resource.journal_answers import MAX_ANSWER
 from cloudlb.wire import COMMAND_ID, Answer, CheckHealthAnswer, CheckHealthCommand, MaintainCommand, Opaque
 from tests.agents.job_case import JobCase
+from tests.agents.server import ServerFixture
 
 
 class SendTests(JobCase):
@@ -121,6 +123,25 @@ class SendTests(JobCase):
         job = self.start(self.order(timeout=3))
         self.advance(4)
         self.assert_failed(job, "timed out", 530)
+
+    def test_server_that_is_back(self) -> None:
+        """What it is given in the moment in which it is there again is sent, once its host has come back to it."""
+        jobs: list[Job] = []
+
+        async def join(membership: Membership) -> None:
+            await joined(membership)
+            jobs.append(self.start(self.order()))
+
+        joined = Membership.join
+        with patch.object(Membership, "join", join):
+            self.holder = ServerFixture(self.holder.folder, "127.0.0.2")
+        self.addCleanup(self.holder.stop)
+        self.link = self.up(self.holder)
+        self.sent()
+        self.advance(3)
+        ((header, _),) = self.sent()
+        self.answer(header.sequence)
+        self.assertEqual(JobStatus.SUCCEEDED, self.job(jobs[0]).status)
 
     def test_clocks(self) -> None:
         """How long a job may take is told by the clock of the database, whatever a server's own says."""

@@ -105,6 +105,7 @@ class Bus(SynchronousTestCase):
         """Every server hears every message once, those of others within the interval."""
         first, _ = self.join("one")
         self.join("two")
+        self.clock.advance(0)
         self.publish(first, 1)
         self.clock.advance(0)
         self.assertEqual(self.heard, [("one", 1)])
@@ -120,6 +121,21 @@ class Bus(SynchronousTestCase):
         self.join("late")
         self.publish(first, 2)
         self.clock.advance(POLL_INTERVAL)
+        self.assertEqual([n for name, n in self.heard if name == "late"], [2])
+
+    def test_from_a_mark_on(self) -> None:
+        """What is committed between the mark and the start is delivered after the start."""
+        store, _ = self.join("one")
+        late = DatabaseBus(store, self.clock, told=True)
+        late.subscribe("a", lambda payload: self.heard.append(("late", payload["n"])))
+        self.publish(store, 1)
+        now(late.mark())
+        self.publish(store, 2)
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual([n for name, n in self.heard if name == "late"], [])
+        now(late.start())
+        self.addCleanup(late.stop)
+        self.clock.advance(0)
         self.assertEqual([n for name, n in self.heard if name == "late"], [2])
 
     def test_topics(self) -> None:
