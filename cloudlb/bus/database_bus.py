@@ -117,13 +117,18 @@ class DatabaseBus:
         try:
             while self._more and self._running:
                 self._more = False
-                await self._read()
+                await self._try()
+        finally:
+            self._polling = False
+
+    async def _try(self) -> None:
+        try:
+            await self._read()
         except StoreUnavailable as error:
+            # Who asked meanwhile may know that the database is back: that is read again.
             if not self._outage:
                 self.log.warn("the bus cannot be read; messages wait until it can: {error}", error=error)
             self._outage = True
-        finally:
-            self._polling = False
 
     async def _read(self) -> None:
         last, began = self._last, self._clock.seconds()

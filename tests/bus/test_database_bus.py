@@ -28,8 +28,8 @@ class _Frail:
 
     store: Store
     away: bool = False
-    slow: list[Callable[[], None]] | None = None
-    """The reads under way; each ends when it is called."""
+    slow: list[Callable[..., None]] | None = None
+    """The reads under way; each ends when it is called, with an error if one is given."""
     reads: int = 0
 
     def run(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
@@ -48,7 +48,7 @@ class _Frail:
         if self.slow is None:
             answer.callback(result)
         else:
-            self.slow.append(lambda: answer.callback(result))
+            self.slow.append(lambda *error: answer.errback(*error) if error else answer.callback(result))
         return answer
 
 
@@ -184,6 +184,20 @@ class Bus(SynchronousTestCase):
         store.away = True
         self.clock.pump([POLL_INTERVAL] * 3)
         self.assertEqual(len(self.lines("cannot be read")), 2)
+
+    def test_asked_while_a_read_fails(self) -> None:
+        """Who says that the database is back is heard, though a read that was begun before still fails."""
+        store, bus = self.join()
+        self.publish(store, 1)
+        store.slow = []
+        self.clock.advance(0)
+        bus.wake()
+        self.clock.advance(0)
+        store.slow.pop()(StoreUnavailable("unplugged"))
+        self.assertEqual(len(store.slow), 1)
+        store.slow.pop()()
+        self.assertEqual(self.heard, [("one", 1)])
+        self.assertEqual(store.slow, [])
 
     def test_start_without_a_database(self) -> None:
         """A bus that cannot know where to begin does not begin."""
