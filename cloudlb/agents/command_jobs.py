@@ -45,6 +45,7 @@ from cloudlb.domain.models import HostId, Job, JobStatus, ServerId
 from cloudlb.domain.ports import AmbiguousName, Bus, KeyTaken, NotFound, Store, StoreUnavailable, Transaction
 from cloudlb.net.batch import Batch
 from cloudlb.net.in_order import InOrder
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
 from cloudlb.wire import COMMAND_ID, LOGGING_CONTEXT, BodyError, Command, Opaque, fields_of, read_content
 
@@ -109,6 +110,8 @@ class CommandJobs:
         self._tasks = InOrder[Deferred[None]]()
         self._waits = InOrder[Deferred[Any]]()
         self._stopping = False
+        self._outages = SparseLog(clock, self.log)
+        """Thousands of jobs may wait, and each looks every second."""
         self._orders: Batch[Order, Job | Exception] = Batch(self._record, _BATCH)
         self._strays: Batch[_Stray, bool] = Batch(self._follow, _BATCH)
         self._ends: Batch[tuple[str, Outcome], bool] = Batch(self._write, _BATCH)
@@ -325,7 +328,7 @@ class CommandJobs:
             try:
                 return await attempt()
             except StoreUnavailable as error:
-                self.log.warn("jobs wait for the database: {error}", error=error)
+                self._outages.warn("jobs wait for the database: {error}", error=error)
                 await self._sleep()
 
 

@@ -6,7 +6,8 @@ from gc import collect, get_objects
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from cloudlb.agents import command_jobs, command_orders
 from cloudlb.agents.command_jobs import MARGIN
@@ -20,6 +21,15 @@ from cloudlb.resource.journal_answers import MAX_ANSWER
 from cloudlb.wire import COMMAND_ID, Answer, CheckHealthAnswer, CheckHealthCommand, MaintainCommand, Opaque
 from tests.agents.job_case import JobCase
 from tests.agents.server import ServerFixture
+
+
+class _Away:
+    """A database that cannot be reached."""
+
+    def read(self, work: object) -> Deferred[Any]:
+        return fail(StoreUnavailable("away"))
+
+    run = read
 
 
 class SendTests(JobCase):
@@ -142,6 +152,21 @@ class SendTests(JobCase):
         ((header, _),) = self.sent()
         self.answer(header.sequence)
         self.assertEqual(JobStatus.SUCCEEDED, self.job(jobs[0]).status)
+
+    def test_without_a_database(self) -> None:
+        """Jobs wait, with a line of the log for all of them, and are carried out when it is back."""
+        log: list[LogEvent] = []
+        observer: ILogObserver = log.append  # type: ignore[assignment]  # any callable will do
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for _ in range(3):
+            self.start(self.order())
+        with patch.object(self.holder.server.command_jobs, "_store", _Away()):
+            self.advance(5)
+        self.assertEqual([], self.sent())
+        self.assertEqual(1, sum("jobs wait" in str(event.get("log_format")) for event in log))
+        self.advance(2)
+        self.assertEqual(3, len(self.sent()))
 
     def test_clocks(self) -> None:
         """How long a job may take is told by the clock of the database, whatever a server's own says."""
