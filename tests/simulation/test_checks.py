@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from attrs import evolve
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -207,6 +209,29 @@ class TraceTests(SynchronousTestCase):
         self.assertEqual(2, len(trace.defects), trace.defects)
         self.assertIn("Failed to do something", trace.defects[0])
         self.assertEqual(1, len(self.flushLoggedErrors(StoreUnavailable)))
+
+    def test_coroutines_closed_as_garbage(self) -> None:
+        """When a history is over one may wake another that is closed already; before that it is a defect."""
+
+        async def work() -> None:
+            """What a killed process had under way."""
+
+        trace = Trace(show=False)
+        trace.start()
+        self.addCleanup(trace.stop)
+        for end, defects in ((lambda: None, 2), (trace.end, 0)):
+            end()
+            closed = work()
+            closed.close()
+            Deferred.fromCoroutine(closed)
+            gc.collect()
+            self.assertEqual(defects, len(trace.defects), trace.defects)
+            trace.defects.clear()
+        self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
+        fail(KeyError("nobody takes it"))
+        gc.collect()
+        self.assertIn("nobody takes it", " ".join(trace.defects))
+        self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
 
 
 def _actions(plan: HistoryPlan) -> set[str]:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 
 from cloudlb.domain.ports import StoreUnavailable
 from tests.support.network import Network
@@ -65,15 +66,25 @@ class Trace:
             print(line)
 
     def _observe(self, event: LogEvent) -> None:
-        if self._ended and event.get("log_namespace") != "twisted.internet.defer":
-            return
         failure = event.get("log_failure")
+        if self._ended and (failure is None or not _is_left_over(event) or _woken_as_garbage(failure)):
+            return
         is_defect = failure is not None or event.get("log_level") is LogLevel.critical
         if is_defect and not _could_not_start(event):
             self.defects.append(f"{formatEvent(event)} {failure.getTraceback() if failure is not None else ''}".strip())
         if is_defect or str(event.get("log_namespace", "")).startswith(_OURS):
             # A traceback names files and lines, which says nothing about the history.
             self.note(f"{event['log_namespace']}: {formatEvent(event)}")
+
+
+def _is_left_over(event: LogEvent) -> bool:
+    """Whether a failure was found in a Deferred that is garbage."""
+    return event.get("log_namespace") == "twisted.internet.defer"
+
+
+def _woken_as_garbage(failure: Failure) -> bool:
+    """Whether a coroutine that is closed as garbage has woken one, at its end, that was closed before it."""
+    return isinstance(failure.value, RuntimeError) and "already awaited coroutine" in str(failure.value)
 
 
 def _could_not_start(event: LogEvent) -> bool:
