@@ -54,6 +54,7 @@ class Rows:
 
     own: Server
     servers: dict[ServerId, Server]
+    cut_off: bool = False
 
     def peer(self, server_id: ServerId) -> Server | None:
         return self.servers.get(server_id)
