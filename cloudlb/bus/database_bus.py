@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from cloudlb.domain.models import Message
-from cloudlb.domain.ports import Store, StoreUnavailable
+from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.net.periodic import Periodic
 from cloudlb.net.spawn import spawn
 
@@ -133,7 +133,14 @@ class DatabaseBus:
     async def _read(self) -> None:
         last, began = self._last, self._clock.seconds()
         assert last is not None, "the bus has not been started"
-        messages = await self._store.read(lambda txn: txn.bus.after(last, _AT_ONCE))
+        was_away = self._outage
+
+        def work(txn: Transaction) -> tuple[int, Sequence[Message]]:
+            # A standby that took over meanwhile may lack the newest messages, and gives their numbers again.
+            since = min(last, txn.bus.last_sequence()) if was_away else last
+            return since, txn.bus.after(since, _AT_ONCE)
+
+        self._last, messages = await self._store.read(work)
         if self._outage:
             self.log.info("the bus can be read again")
             self._outage = False

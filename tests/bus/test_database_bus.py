@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -184,6 +185,32 @@ class Bus(SynchronousTestCase):
         store.away = True
         self.clock.pump([POLL_INTERVAL] * 3)
         self.assertEqual(len(self.lines("cannot be read")), 2)
+
+    def test_a_standby_that_lacks_messages(self) -> None:
+        """What it numbers anew is heard, though messages of these numbers were heard before."""
+        store, bus = self.join()
+        self.publish(store, 1, 2, 3)
+        self.clock.advance(0)
+        store.away = True
+        self.clock.advance(POLL_INTERVAL)
+        store.away = False
+        self.lose_messages(2)
+        self.clock.advance(POLL_INTERVAL)
+        self.publish(store, 4)
+        self.clock.advance(0)
+        self.assertEqual(self.heard, [("one", number) for number in (1, 2, 3, 4)])
+        self.assertEqual(bus._last, 2)
+
+    def lose_messages(self, count: int) -> None:
+        """Have a database without the newest messages, whose numbers are given again."""
+        with sqlite3.connect(self.url.removeprefix("sqlite:///")) as connection:
+            connection.execute(
+                "DELETE FROM bus_message WHERE sequence > (SELECT max(sequence) FROM bus_message) - ?", (count,)
+            )
+            connection.execute(
+                "UPDATE sqlite_sequence SET seq = (SELECT max(sequence) FROM bus_message) WHERE name = 'bus_message'"
+            )
+        connection.close()
 
     def test_asked_while_a_read_fails(self) -> None:
         """Who says that the database is back is heard, though a read that was begun before still fails."""
