@@ -26,6 +26,7 @@ from cloudlb.api.signature import unauthorized, verify
 from cloudlb.domain.ports import StoreUnavailable
 from cloudlb.domain.server_state import ServerState
 from cloudlb.domain.users import Account, Role
+from cloudlb.net.sparse_log import SparseLog
 from cloudlb.net.spawn import spawn
 
 MAX_PARAMETERS = 256
@@ -47,6 +48,7 @@ class ApiResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._context = context
         self._commands = commands
+        self._outages = SparseLog(context.clock, self.log)
         self._by_role = {
             role: {name: command for name, command in commands.items() if command.is_for(role)} for role in Role
         }
@@ -92,7 +94,7 @@ class ApiResource(Resource):
         except ApiError as error:
             return _Answer(error.code, write(envelope, error_body(error), response))
         except StoreUnavailable as error:
-            self.log.warn("a call of the API found the database away: {error}", error=str(error))
+            self._outages.warn("a call of the API found the database away: {error}", error=str(error))
             unavailable = ApiError(ErrorCode.UNAVAILABLE, "the database is not available")
             return _Answer(unavailable.code, write(envelope, error_body(unavailable), response))
         except Exception:  # noqa: BLE001 a mistake of ours must reach the caller as an answer, and the log
