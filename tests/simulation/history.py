@@ -27,7 +27,8 @@ from tests.support.world import World
 LOOK = 0.5
 """Seconds between looks at who owns which host, and at drains."""
 BOUND = 240.0
-"""Seconds after the last fault in which all has come to rest: the longest time-outs, and what follows from them."""
+"""Seconds after the last fault in which all has come to rest, beyond those of the moves at their rate: the longest
+time-outs, and what follows from them."""
 STARTED = 5.0
 """Seconds in which a server starts."""
 EVENED = 60.0
@@ -183,7 +184,7 @@ class History:
                 ACTIONS["cancel_shutdown"](self, server.address, server.address)
 
     def _come_to_rest(self) -> None:
-        end = self.world.clock.seconds()
+        end, bound = self.world.clock.seconds(), BOUND + self._moving()
         rested = False
         while not self._problems:
             self._advance(self.world.clock.seconds() + REST)
@@ -196,9 +197,9 @@ class History:
             rested = not found
             if rested:
                 self._settled = since
-            elif since > BOUND:
+            elif since > bound:
                 found = list(islice(unsettled(self.world, self.fleet, self.traffic), SHOWN))
-                self._problems += [f"the cluster has not come to rest in {BOUND:.0f} s: {each}" for each in found]
+                self._problems += [f"the cluster has not come to rest in {bound:.0f} s: {each}" for each in found]
         if not self._problems:
             self._even_out()
         self._problems += broken(self.world, self.traffic)
@@ -221,13 +222,16 @@ class History:
         world = self.world
         self._trace.note("--- the agents are to be evened out")
         ACTIONS["rebalance"](self, world.running_servers[0].address)
-        rate = world.read(lambda txn: txn.settings.load()).move_rate
-        end = world.clock.seconds() + EVENED + len(self.fleet) / rate
+        end = world.clock.seconds() + EVENED + self._moving()
         while True:
             self._advance(world.clock.seconds() + REST)
             found = list(islice(chain(uneven(world), unsettled(world, self.fleet, self.traffic)), SHOWN))
             if not found or self._problems or world.clock.seconds() > end:
                 return found
+
+    def _moving(self) -> float:
+        """Seconds in which a server that has all agents moves them, at the rate of the settings."""
+        return len(self.fleet) / self.world.read(lambda txn: txn.settings.load()).move_rate
 
     def _note_defects(self) -> None:
         self._problems += self._trace.defects[:SHOWN]
