@@ -19,7 +19,7 @@ from cloudlb.agents.live_settings import LiveSettings
 from cloudlb.agents.statuses import Statuses
 from cloudlb.domain.host_list import HostList
 from cloudlb.domain.host_status import HostEvent, HostStatus
-from cloudlb.domain.models import Host
+from cloudlb.domain.models import Host, HostId
 from cloudlb.domain.ports import Store, StoreUnavailable, Transaction
 from cloudlb.wire import Answer, Flag, MigrateAgentConnectionCommand, SetupMSListCommand
 
@@ -39,6 +39,8 @@ RETURNS_WITHIN = 60.0
 """Seconds that an agent which breaks its link before it makes the new one may be without a server."""
 LOADED_WITHIN = 60.0
 """Seconds that another server has to load a direct host's resource."""
+TOLD_AGAIN = 10.0
+"""Seconds after which it is told so again; one that is loading it already takes no notice."""
 RETRY = 1.0
 """Seconds until a step is written again that the database did not take."""
 POLL = 0.25
@@ -243,19 +245,28 @@ class Departures:
 
     async def _hand_over(self, move: Move, target: str) -> MoveEnd:
         """Have another server begin a session of a direct host."""
-        host_id, now = move.attache.host.id, self._clock.seconds()
+        host, end = move.attache.host, self._clock.seconds() + LOADED_WITHIN
+        while (left := end - self._clock.seconds()) > 0:
+            try:
+                await self._tell_to_load(host.id, target)
+            except StoreUnavailable as error:
+                self.log.info("host {name} is not handed over: {error}", name=host.facts.name, error=error)
+                break
+            # A server that has started again since was told before it could hear.
+            outcome = await self._outcome(move, min(left, TOLD_AGAIN), NEWS_WITHIN)
+            if outcome is not MoveEnd.STAYED:
+                return outcome
+        return _stayed(move)
+
+    async def _tell_to_load(self, host_id: HostId, target: str) -> None:
+        now = self._clock.seconds()
 
         def work(txn: Transaction) -> None:
             for server in txn.servers.all():
                 if server.answers_to(target):
                     txn.bus.publish(DIRECT_MOVE, {"host_id": host_id, "server_id": server.id}, now)
 
-        try:
-            await self._store.run(work)
-        except StoreUnavailable as error:
-            self.log.info("host {name} is not handed over: {error}", name=move.attache.host.facts.name, error=error)
-            return _stayed(move)
-        return await self._outcome(move, LOADED_WITHIN, NEWS_WITHIN)
+        await self._store.run(work)
 
     # Ends.
 

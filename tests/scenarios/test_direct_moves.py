@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
-from cloudlb.agents.departures import LOADED_WITHIN
+from cloudlb.agents.departures import LOADED_WITHIN, TOLD_AGAIN
 from cloudlb.agents.direct_resources import CannotLoad
 from cloudlb.agents.moves import MoveEnd, MoveReason
 from cloudlb.domain.host_list import HostList
@@ -89,6 +90,35 @@ class DirectMoveTests(DirectCase):
             world.advance(40)
             self.assertEqual([old], self.holders(world, name))
             self.assertEqual("Up", self.host(world, name).status.value)
+
+    def test_the_new_server_starts_again(self) -> None:
+        """It is told again, for it was told before it could hear."""
+        world, old, new, (name,) = self.start()
+        world.kill_server(new)
+        moved = self.move(world, name, new)
+        world.advance(1)
+        world.restart_server(new)
+        world.advance(TOLD_AGAIN)
+        self.assertEqual(result_of(moved), MoveEnd.MOVED)
+        self.assertEqual([new], self.holders(world, name))
+        self.assertEqual(UP, self.story(world, name))
+        self.assertEqual(old.service.direct_hosts.running, 0)
+
+    def test_a_server_that_takes_its_time(self) -> None:
+        """It is told again, and loads the host once."""
+        world, _, new, (name,) = self.start()
+        load, loading = new.service.direct_hosts._loader.load, []
+
+        async def slowly(host: Any) -> Any:
+            loading.append(host.facts.name)
+            await deferLater(new.machine, 2.5 * TOLD_AGAIN, lambda: None)
+            return await load(host)
+
+        new.service.direct_hosts._loader.load = slowly  # type: ignore[method-assign]
+        moved = self.move(world, name, new)
+        world.advance(4 * TOLD_AGAIN)
+        self.assertEqual((result_of(moved), loading), (MoveEnd.MOVED, [name]))
+        self.assertEqual([new], self.holders(world, name))
 
     def test_the_old_server_dies(self) -> None:
         """The new one has the host soon, as after any death."""
