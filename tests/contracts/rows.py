@@ -119,7 +119,7 @@ class ServerRowsContract(StoreContract):
         self.assertIs(self.server().state, ServerState.PREPARING_FOR_MAINTENANCE)
 
     def test_a_shorter_threshold(self) -> None:
-        """Counts from a server's next heartbeat on; a longer one at once.."""
+        """Counts from a server's next heartbeat on; a longer one at once."""
         self.write(partial(_set, HEARTBEAT_INTERVAL, "60000"))
         self.register("one", SERVER)
         self.write(partial(_set, HEARTBEAT_INTERVAL, "1500"))
